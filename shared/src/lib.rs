@@ -1,0 +1,26 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+// The nouns of the domain: pure, no I/O.
+pub mod chunk;
+pub mod cursor;
+//pub mod fold;
+pub mod id;
+pub mod message;
+pub mod session;
+pub mod tool;
+pub mod turn;
+pub mod usage;
+
+// The edges: PostgreSQL, Redis, RabbitMQ.
+pub mod queue;
+pub mod store;
+pub mod stream;
+
+// What every process needs to live.
+pub mod config;
+pub mod lifecycle;
+pub mod ops;
+pub mod telemetry;
+
+#[cfg(feature = "testing")]
+pub mod testing;
