@@ -3,7 +3,7 @@
 // The nouns of the domain: pure, no I/O.
 pub mod chunk;
 pub mod cursor;
-//pub mod fold;
+pub mod fold;
 pub mod id;
 pub mod message;
 pub mod session;
@@ -22,5 +22,5 @@ pub mod lifecycle;
 pub mod ops;
 pub mod telemetry;
 
-#[cfg(feature = "testing")]
-pub mod testing;
+//T
+//T
