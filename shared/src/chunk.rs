@@ -315,7 +315,10 @@ mod tests {
         let cases = [
             (Chunk::Start { message_id: turn }, json!({"type": "start", "messageId": turn})),
             (Chunk::StartStep, json!({"type": "start-step"})),
-            (Chunk::TextDelta { id: PartId::nth(1), delta: "hi".into() }, json!({"type": "text-delta", "id": "p1", "delta": "hi"})),
+            (
+                Chunk::TextDelta { id: PartId::nth(1), delta: "hi".into() },
+                json!({"type": "text-delta", "id": "p1", "delta": "hi"}),
+            ),
             (
                 Chunk::ToolInputStart { tool_call_id: call.clone(), tool_name: "t".into(), provider_executed: true },
                 json!({"type": "tool-input-start", "toolCallId": "call_1", "toolName": "t", "providerExecuted": true}),
@@ -332,7 +335,10 @@ mod tests {
                 Chunk::ToolOutputError { tool_call_id: call, error_text: "no".into() },
                 json!({"type": "tool-output-error", "toolCallId": "call_1", "errorText": "no"}),
             ),
-            (Chunk::DataRetry { data: RetryData { attempt: 2 } }, json!({"type": "data-retry", "data": {"attempt": 2}})),
+            (
+                Chunk::DataRetry { data: RetryData { attempt: 2 } },
+                json!({"type": "data-retry", "data": {"attempt": 2}}),
+            ),
             (
                 Chunk::MessageMetadata { message_metadata: Metadata { status: EndStatus::Stopped } },
                 json!({"type": "message-metadata", "messageMetadata": {"status": "stopped"}}),
@@ -369,7 +375,12 @@ mod tests {
         let mut starts = Vec::new();
         for sequence in 5..9 {
             starts.push(bytes.len());
-            write_frame(&mut bytes, turn, sequence, &Chunk::TextDelta { id: PartId::nth(1), delta: format!("id: {turn}:9") });
+            write_frame(
+                &mut bytes,
+                turn,
+                sequence,
+                &Chunk::TextDelta { id: PartId::nth(1), delta: format!("id: {turn}:9") },
+            );
         }
         assert_eq!(offset_of(&bytes, 1), 0);
         for (at, sequence) in starts.iter().zip(5..) {

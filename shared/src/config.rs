@@ -1,1 +1,112 @@
-//! to come
+//! Settings that the API and the workers share: names, defaults and meanings of the environment
+//! (`spec/contract.md`, Environment).
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::queue::{Broker, Topology};
+use crate::store::{Store, StoreError, StoreSettings};
+use crate::stream::{StreamError, StreamSettings, Streams};
+
+/// Where the servers are.
+#[derive(Clone, Args)]
+pub struct ServersConfig {
+    /// PostgreSQL
+    #[arg(long, env, hide_env_values = true, default_value = "postgres://postgres@127.0.0.1:5432/copilot")]
+    pub database_url: String,
+    /// Redis; `rediss://` for TLS, `redis-cluster://h1:p1,h2:p2` for a cluster
+    #[arg(long, env, hide_env_values = true, default_value = "redis://127.0.0.1:6379/0")]
+    pub redis_url: String,
+    /// RabbitMQ; several nodes comma separated
+    #[arg(long, env, hide_env_values = true, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    pub rabbitmq_url: String,
+    /// Connections to PostgreSQL of this process
+    #[arg(long, env, hide_env_values = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub database_connections: u32,
+    /// Connections to Redis for commands of this process
+    #[arg(long, env, hide_env_values = true, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub redis_connections: u16,
+    /// What every Redis key begins with, so that deployments can share a server
+    #[arg(long, env, hide_env_values = true, default_value = "copilot:")]
+    pub redis_prefix: String,
+    /// What the names of exchanges and queues begin with
+    #[arg(long, env, hide_env_values = true, default_value = "copilot")]
+    pub rabbitmq_prefix: String,
+}
+
+impl std::fmt::Debug for ServersConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The addresses hold passwords.
+        f.debug_struct("ServersConfig").finish_non_exhaustive()
+    }
+}
+
+/// How turns are run and kept.
+#[derive(Debug, Clone, Args)]
+pub struct TurnConfig {
+    /// Seconds that an ended turn stays replayable; a running one never expires
+    #[arg(long, env, hide_env_values = true, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub chat_stream_ttl: u64,
+    /// Turns of one user that run at once; more wait; 0 for no cap
+    #[arg(long, env, hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(i64).range(0..))]
+    pub max_running_turns_per_user: i64,
+    /// Turns of one user in flight, the running ones included; more are refused; 0 for no cap
+    #[arg(long, env, hide_env_values = true, default_value_t = 15, value_parser = clap::value_parser!(i64).range(0..))]
+    pub max_in_flight_turns_per_user: i64,
+    /// Seconds that an accepted turn may wait for a worker before it fails; 0 for ever
+    #[arg(long, env, hide_env_values = true, default_value_t = 3600)]
+    pub submit_max_queued_seconds: u64,
+    /// Lease of a running turn, in seconds
+    #[arg(long, env, hide_env_values = true, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub turn_lease_seconds: u64,
+    /// Seconds that SIGTERM waits: for running turns before they are handed over, for open
+    /// streams before they are cut
+    #[arg(long, env, hide_env_values = true, default_value_t = 30)]
+    pub shutdown_grace_seconds: u64,
+}
+
+impl TurnConfig {
+    /// How long an accepted turn may wait for a worker.
+    pub fn longest_wait(&self) -> Option<Duration> {
+        (self.submit_max_queued_seconds > 0).then(|| Duration::from_secs(self.submit_max_queued_seconds))
+    }
+
+    /// How long SIGTERM waits.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_seconds)
+    }
+
+    /// The lease of a running turn.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.turn_lease_seconds)
+    }
+}
+
+impl ServersConfig {
+    /// The handle to PostgreSQL.
+    pub fn store(&self, turns: &TurnConfig) -> Result<Store, StoreError> {
+        let settings = StoreSettings {
+            lease: turns.lease(),
+            max_running: turns.max_running_turns_per_user,
+            max_in_flight: turns.max_in_flight_turns_per_user,
+            connections: self.database_connections,
+        };
+        Store::new(&self.database_url, settings)
+    }
+
+    /// The handle to Redis.
+    pub fn streams(&self, turns: &TurnConfig) -> Result<Streams, StreamError> {
+        Streams::connect(StreamSettings {
+            url: self.redis_url.clone(),
+            prefix: self.redis_prefix.clone(),
+            ttl: Duration::from_secs(turns.chat_stream_ttl),
+            connections: usize::from(self.redis_connections),
+        })
+    }
+
+    /// The broker, as `name` in its lists.
+    pub fn broker(&self, name: &str) -> Broker {
+        Broker::new(&self.rabbitmq_url, Topology::new(&self.rabbitmq_prefix), name)
+    }
+}

@@ -56,8 +56,20 @@ mod tests {
     #[test]
     fn what_is_no_cursor_is_refused() {
         let turn = TurnId::generate();
-        for bad in ["", "x", ":", "1:1", &format!("{turn}"), &format!("{turn}:"), &format!("{turn}:-1"), &format!("{turn}:+1"),
-            &format!("{turn}:1e3"), &format!("{turn}:99999999999999999999"), &format!("{turn}:1:2"), &format!("{}:1", turn.0.simple())] {
+        for bad in [
+            "",
+            "x",
+            ":",
+            "1:1",
+            &format!("{turn}"),
+            &format!("{turn}:"),
+            &format!("{turn}:-1"),
+            &format!("{turn}:+1"),
+            &format!("{turn}:1e3"),
+            &format!("{turn}:99999999999999999999"),
+            &format!("{turn}:1:2"),
+            &format!("{}:1", turn.0.simple()),
+        ] {
             assert_eq!(bad.parse::<Cursor>(), Err(MalformedCursor), "{bad}");
         }
     }

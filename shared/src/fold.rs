@@ -159,6 +159,11 @@ impl Fold {
         self.step_open
     }
 
+    /// Does a call wait for its outcome?
+    pub fn has_open_tools(&self) -> bool {
+        self.open_tools().next().is_some()
+    }
+
     /// How many steps were begun, hidden ones not counted.
     pub fn steps_begun(&self) -> usize {
         self.items.iter().filter(|item| matches!(item, Item::StepStart)).count()
@@ -209,10 +214,10 @@ impl Fold {
     /// The chunks that close open parts, then open calls, then the step.
     pub fn closing(&self, unanswered: &str) -> Vec<Chunk> {
         let mut chunks = self.closing_parts();
-        chunks.extend(self.open_tools().map(|id| Chunk::ToolOutputError {
-            tool_call_id: id.clone(),
-            error_text: unanswered.to_owned(),
-        }));
+        chunks.extend(
+            self.open_tools()
+                .map(|id| Chunk::ToolOutputError { tool_call_id: id.clone(), error_text: unanswered.to_owned() }),
+        );
         if self.step_open {
             chunks.push(Chunk::FinishStep);
         }
@@ -315,9 +320,7 @@ impl Fold {
     }
 
     fn open_tools(&self) -> impl Iterator<Item = &ToolCallId> {
-        self.tools()
-            .filter(|tool| matches!(tool.output, None | Some(Output::Preliminary(_))))
-            .map(|tool| &tool.id)
+        self.tools().filter(|tool| matches!(tool.output, None | Some(Output::Preliminary(_)))).map(|tool| &tool.id)
     }
 
     fn tool(&mut self, call: &ToolCallId) -> Option<&mut Tool> {

@@ -16,6 +16,10 @@ pub mod queue;
 pub mod store;
 pub mod stream;
 
+// What more than one process decides over them.
+pub mod reconciler;
+pub mod seal;
+
 // What every process needs to live.
 pub mod config;
 pub mod lifecycle;

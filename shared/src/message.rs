@@ -116,9 +116,7 @@ pub struct HistoryMessage {
 /// Drops what no text may hold: C0 controls but tab, line feed and carriage return, and DEL.
 /// PostgreSQL refuses NUL, terminals and models stumble over the rest (`core.md` §4.8).
 pub fn strip_controls(text: &str) -> String {
-    text.chars()
-        .filter(|c| matches!(c, '\t' | '\n' | '\r') || !(c.is_ascii_control()))
-        .collect()
+    text.chars().filter(|c| matches!(c, '\t' | '\n' | '\r') || !(c.is_ascii_control())).collect()
 }
 
 /// [`strip_controls`] in every string of a JSON value, keys included.

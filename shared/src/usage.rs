@@ -34,12 +34,7 @@ impl TokenUsage {
     /// documentation suggests for English text.
     pub fn estimate(prompt_chars: usize, completion_chars: usize) -> Self {
         let tokens = |chars: usize| i64::try_from(chars.div_ceil(4)).unwrap_or(i64::MAX);
-        Self {
-            prompt: tokens(prompt_chars),
-            completion: tokens(completion_chars),
-            estimated: true,
-            ..Self::default()
-        }
+        Self { prompt: tokens(prompt_chars), completion: tokens(completion_chars), estimated: true, ..Self::default() }
     }
 }
 

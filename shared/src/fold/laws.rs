@@ -91,7 +91,10 @@ fn written(moves: Vec<Move>) -> Vec<Chunk> {
             Move::ToolInput => {
                 if let Some(tool_call_id) = open_tool.filter(|call| !fold.has_tool_input(call)) {
                     let (tool_name, input) = ("t".into(), json!({"a": 1}));
-                    send(&mut fold, Chunk::ToolInputAvailable { tool_call_id, tool_name, input, provider_executed: true });
+                    send(
+                        &mut fold,
+                        Chunk::ToolInputAvailable { tool_call_id, tool_name, input, provider_executed: true },
+                    );
                 }
             }
             Move::ToolOutput { preliminary } => {

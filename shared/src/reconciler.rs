@@ -1,0 +1,131 @@
+//! Finds and heals what a death left behind: unpublished outbox entries, lapsed leases, overdue
+//! turns, stops that nobody carried out, streams without their last chunk.
+//!
+//! Every process runs one. Each step takes rows that others skip, or is harmless when done twice.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::id::TurnId;
+use crate::queue::Publisher;
+use crate::seal::{SealError, end_without_worker, seal};
+use crate::store::{Store, StoreError};
+use crate::stream::Streams;
+use crate::turn::{ErrorCode, Failure, TurnEnd};
+
+/// How often the outbox and the leases are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// Every how many ticks the rarer things are looked at.
+const RARE: u32 = 4;
+/// Longer than the worker and the cancel route take to stop a turn by themselves.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(6);
+/// Longer than a worker takes from the row's end to the stream's.
+const SEAL_PATIENCE: Duration = Duration::from_secs(3);
+/// How many entries one look publishes.
+const DISPATCH_LIMIT: i64 = 200;
+
+/// What a reconciler works with.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    /// PostgreSQL.
+    pub store: Store,
+    /// Redis.
+    pub streams: Streams,
+    /// RabbitMQ.
+    pub publisher: Publisher,
+    /// How long an accepted turn may wait for a worker.
+    pub longest_wait: Option<Duration>,
+}
+
+impl Reconciler {
+    /// Looks again and again until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count: u32 = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            count = count.wrapping_add(1);
+            if let Err(error) = self.look(count % RARE == 0).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the reconciler could not look; trying again");
+            }
+        }
+    }
+
+    /// One look at everything; for tests, and for the loop.
+    pub async fn look(&self, rarer_things_too: bool) -> Result<(), SealError> {
+        count("lapsed_leases", self.store.enqueue_lapsed().await?);
+        self.dispatch().await?;
+        if rarer_things_too {
+            count("forgotten_turns", self.store.enqueue_forgotten().await?);
+            let stuck = self.store.promote_stuck().await?;
+            count("stuck_queues", u64::try_from(stuck.len()).unwrap_or(0));
+            self.publish(&stuck).await?;
+            self.fail_overdue().await?;
+            self.end_uncancelled().await?;
+            self.seal_unsealed().await?;
+            self.store.forget_old_keys().await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes turns that may run now; what fails stays in the outbox and is due again.
+    pub async fn publish(&self, turns: &[TurnId]) -> Result<(), StoreError> {
+        let mut failed = Vec::new();
+        for &turn in turns {
+            if let Err(error) = self.publisher.publish_turn(turn).await {
+                tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a turn could not be published yet");
+                failed.push(turn);
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { self.store.note_unpublished(&failed).await }
+    }
+
+    async fn dispatch(&self) -> Result<(), StoreError> {
+        let due = self.store.take_due(DISPATCH_LIMIT).await?;
+        count("redispatched_turns", u64::try_from(due.len()).unwrap_or(0));
+        self.publish(&due).await
+    }
+
+    async fn fail_overdue(&self) -> Result<(), SealError> {
+        let Some(longest_wait) = self.longest_wait else { return Ok(()) };
+        for turn in self.store.overdue_turns(longest_wait).await? {
+            let end =
+                TurnEnd::Failed(Failure::new(ErrorCode::QueueTimeout, "No worker was free in time. Please try again."));
+            if let Some(next) = end_without_worker(&self.store, &self.streams, &turn, &end).await? {
+                count("overdue_turns", 1);
+                self.publish(&next).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_uncancelled(&self) -> Result<(), SealError> {
+        for turn in self.store.uncancelled_turns(CANCEL_PATIENCE).await? {
+            if let Some(next) = end_without_worker(&self.store, &self.streams, &turn, &TurnEnd::Cancelled).await? {
+                count("uncancelled_turns", 1);
+                self.publish(&next).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seal_unsealed(&self) -> Result<(), SealError> {
+        for turn in self.store.unsealed_turns(SEAL_PATIENCE).await? {
+            if seal(&self.store, &self.streams, &turn).await? {
+                count("unsealed_streams", 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(what: &'static str, found: u64) {
+    if found > 0 {
+        metrics::counter!("copilot_reconciled_total", "what" => what).increment(found);
+    }
+}

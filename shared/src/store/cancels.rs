@@ -1,0 +1,167 @@
+//! The intent to stop, and stopping without a worker.
+
+use sqlx::FromRow;
+
+use super::attempts::{close_unanswered, end_turn};
+use super::rows::{TurnRow, turn_columns};
+use super::{Fenced, Store, StoreError, Tx};
+use crate::id::{MessageId, SessionId, TurnId, UserId};
+use crate::message::Part;
+use crate::turn::{Attempt, Turn, TurnEnd};
+use sqlx::types::Json;
+
+/// What a cancel found.
+#[derive(Debug)]
+pub enum CancelRequest {
+    /// Nothing was in flight.
+    Idle,
+    /// The running turn now carries the intent.
+    Requested(TurnId),
+    /// Nothing ran: what waited was dropped.
+    Dropped(Dropped),
+}
+
+/// Turns that ended without having run.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// The turns, to be sealed.
+    pub turns: Vec<Turn>,
+    /// Turns of the user's other sessions that may run now, to be published.
+    pub next: Vec<TurnId>,
+}
+
+#[derive(FromRow)]
+struct DroppedRow {
+    #[sqlx(flatten)]
+    turn: TurnRow,
+}
+
+impl Store {
+    /// Writes the intent to stop a session's running turn; with none running, drops what waits.
+    pub async fn request_cancel(
+        &self,
+        session: SessionId,
+        user: Option<&UserId>,
+        by: &str,
+    ) -> Result<CancelRequest, StoreError> {
+        if let Some(turn) = self.mark_cancelled_running(session, by).await? {
+            return Ok(CancelRequest::Requested(turn));
+        }
+        let dropped = self.drop_waiting(session, user, None, by).await?;
+        if !dropped.turns.is_empty() {
+            return Ok(CancelRequest::Dropped(dropped));
+        }
+        // It may have been claimed between the two looks.
+        Ok(self.mark_cancelled_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+    }
+
+    async fn mark_cancelled_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
+        let turn = sqlx::query_scalar(
+            "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
+             WHERE session_id = $1 AND status = 'running' RETURNING id",
+        )
+        .bind(session)
+        .bind(by)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(turn)
+    }
+
+    /// Ends turns that have not run, with their messages: one of them if it still waits behind
+    /// another, or all of a session.
+    pub async fn drop_waiting(
+        &self,
+        session: SessionId,
+        user: Option<&UserId>,
+        only: Option<TurnId>,
+        by: &str,
+    ) -> Result<Dropped, StoreError> {
+        let mut tx = self.begin_for(user).await?;
+        sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(session).execute(&mut *tx).await?;
+        let rows: Vec<DroppedRow> = sqlx::query_as(concat!(
+            "WITH t AS (UPDATE turns SET status = 'cancelled', finished_at = now(), attempt = attempt + 1, \
+                 cancelled_by = $3, message_id = NULL \
+                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR (id = $2 AND ready_at IS NULL)) RETURNING *), \
+             gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)), \
+             unsaid AS (DELETE FROM messages WHERE turn_id IN (SELECT id FROM t) AND role = 'user') \
+             SELECT ",
+            turn_columns!(),
+            " FROM t ORDER BY t.number"
+        ))
+        .bind(session)
+        .bind(only)
+        .bind(by)
+        .fetch_all(&mut *tx)
+        .await?;
+        let next = self.promote(&mut tx, session, user).await?;
+        tx.commit().await?;
+        Ok(Dropped { turns: rows.into_iter().map(|row| row.turn.into()).collect(), next })
+    }
+
+    /// Ends a turn in place of its worker by raising the attempt, with what the unfinished step
+    /// said. Refused if the attempt is no longer `turn`'s. Returns the ended turn and what may
+    /// run now.
+    pub async fn end_without_worker(
+        &self,
+        turn: &Turn,
+        end: &TurnEnd,
+        unfinished: &[Part],
+    ) -> Result<(Turn, Vec<TurnId>), Fenced> {
+        let raised = Attempt(turn.attempt.0 + 1);
+        let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
+        let held = sqlx::query(
+            "UPDATE turns SET attempt = $3 WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running')",
+        )
+        .bind(turn.id)
+        .bind(turn.attempt)
+        .bind(raised)
+        .execute(&mut *tx)
+        .await?;
+        if held.rows_affected() == 0 {
+            return Err(Fenced::Fenced);
+        }
+        end_turn(&mut tx, turn.id, raised, end).await?;
+        if !unfinished.is_empty() {
+            save_unfinished(&mut tx, turn.id, unfinished).await?;
+        }
+        close_unanswered(&mut tx, turn.id, end).await?;
+        let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
+        tx.commit().await?;
+        let ended = self.turn_of_any_session(turn.id).await?.ok_or(Fenced::Fenced)?;
+        Ok((ended, next))
+    }
+}
+
+/// Saves what an unfinished step said, with an estimate of what it cost.
+async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(), StoreError> {
+    let said: usize = parts.iter().map(spoken_chars).sum();
+    let completion = crate::usage::TokenUsage::estimate(0, said).completion;
+    // Calls of an unfinished step never ran, and no outcome will come: they are left out.
+    let parts: Vec<&Part> = parts.iter().filter(|part| !matches!(part, Part::ToolCall { .. })).collect();
+    sqlx::query(
+        "WITH t AS (UPDATE turns SET steps = steps + 1, completion_tokens = completion_tokens + $4, usage_estimated = true \
+             WHERE id = $1 RETURNING id, session_id, steps, attempt), \
+         used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
+                 cache_creation_tokens, estimated) SELECT id, steps, attempt, 0, $4, 0, 0, true FROM t), \
+         place AS (UPDATE sessions s SET next_sequence = next_sequence + 1, \
+                 total_completion_tokens = total_completion_tokens + $4 FROM t \
+             WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence, t.steps) \
+         INSERT INTO messages (id, session_id, turn_id, step, sequence, role, parts) \
+         SELECT $2, place.id, $1, place.steps, place.sequence, 'assistant', $3 FROM place",
+    )
+    .bind(turn)
+    .bind(MessageId::generate())
+    .bind(Json(parts))
+    .bind(completion)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn spoken_chars(part: &Part) -> usize {
+    match part {
+        Part::Text { text, .. } | Part::Reasoning { text, .. } => text.chars().count(),
+        Part::ToolCall { input, .. } => input.to_string().len(),
+        Part::ToolResult { .. } | Part::Context { .. } => 0,
+    }
+}
