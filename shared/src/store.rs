@@ -66,6 +66,21 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// The same call may work later. It may also have worked: an answer can be lost after the commit.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// Did the statement break this constraint?
+    pub fn breaks(&self, constraint: &str) -> bool {
+        match self {
+            Self::Broken(error) => error.as_database_error().and_then(|e| e.constraint()) == Some(constraint),
+            Self::Unavailable(_) | Self::Migrate(_) => false,
+        }
+    }
+}
+
 /// What the store decides by.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreSettings {

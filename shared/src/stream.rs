@@ -145,6 +145,11 @@ impl Streams {
         self.key(turn, "chunks")
     }
 
+    /// The turn that a channel is of.
+    pub fn turn_of_channel(&self, channel: &str) -> Option<TurnId> {
+        channel.rsplit_once("turn:{")?.1.strip_suffix("}:chunks")?.parse().ok()
+    }
+
     /// How long an ended turn stays replayable.
     pub fn ttl(&self) -> Duration {
         self.settings.ttl

@@ -99,6 +99,7 @@ impl Intake {
                     self.consume(&channel, consumer, &deliveries, &stop).await;
                     self.connected.send_replace(false);
                     if stop.is_cancelled() {
+                        drop(deliveries);
                         settled.cancelled().await;
                         close(&connection).await;
                         return;

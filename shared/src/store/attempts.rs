@@ -182,6 +182,30 @@ impl Store {
         fenced_unless(done.rows_affected() == 1)
     }
 
+    /// Gives a broken attempt's turn up: free for the next claim, which counts it as lost.
+    pub async fn give_up(&self, turn: TurnId, attempt: Attempt) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE turns SET lease_until = now() - interval '1 second' WHERE id = $1 AND attempt = $2 AND status = 'running'",
+        )
+        .bind(turn)
+        .bind(attempt)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// May the attempt still write?
+    pub async fn holds(&self, turn: TurnId, attempt: Attempt) -> Result<bool, StoreError> {
+        let holds = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM turns WHERE id = $1 AND attempt = $2 AND (status = 'running' OR finished_at IS NOT NULL))",
+        )
+        .bind(turn)
+        .bind(attempt)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(holds)
+    }
+
     /// Commits a model call: its message, its usage, and the calls that it asks for.
     pub async fn commit_step(&self, turn: TurnId, attempt: Attempt, step: &StepCommit) -> Result<(), Fenced> {
         let mut tx = self.pool.begin().await?;
@@ -254,6 +278,24 @@ impl Store {
         .execute(&self.pool)
         .await?;
         fenced_unless(done.rows_affected() == 1)
+    }
+
+    /// Did this attempt record the call's outcome?
+    pub async fn has_finished_call(
+        &self,
+        turn: TurnId,
+        attempt: Attempt,
+        call: &ToolCallId,
+    ) -> Result<bool, StoreError> {
+        let finished = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tool_calls WHERE turn_id = $1 AND attempt = $2 AND id = $3 AND status = 'finished')",
+        )
+        .bind(turn)
+        .bind(attempt)
+        .bind(call)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(finished)
     }
 
     /// Ends a turn with what its last step left, and lets the next ones run. Returns those.

@@ -26,6 +26,9 @@ pub struct Append {
     pub payload: Bytes,
     /// The fold after the batch, if late clients are to start from it.
     pub snapshot: Option<Bytes>,
+    /// Begin a stream that the server has lost with this batch. Only the holder of the turn's
+    /// lease may do so.
+    pub anew: bool,
 }
 
 /// What became of an append.
@@ -62,20 +65,58 @@ impl Append {
                 Frame::Usage(usage) => write_usage(&mut payload, usage),
             }
         }
-        Self { turn, attempt, first: last + 1, last: new_last, ends, payload: payload.into(), snapshot: None }
+        Self {
+            turn,
+            attempt,
+            first: last + 1,
+            last: new_last,
+            ends,
+            payload: payload.into(),
+            snapshot: None,
+            anew: false,
+        }
     }
 }
 
 impl Streams {
     /// Appends a batch, if the attempt may still write.
     pub async fn append(&self, append: &Append) -> Result<Appended, StreamError> {
-        self.run_append(append, false).await
+        let keys = [self.meta_key(append.turn), self.chunks_key(append.turn), self.snapshot_key(append.turn)];
+        let ttl_ms = u64::try_from(self.settings.ttl.as_millis()).unwrap_or(u64::MAX);
+        let args: Vec<Value> = vec![
+            append.attempt.0.into(),
+            number(append.first),
+            number(append.last),
+            Value::Bytes(append.payload.clone()),
+            flag(append.ends),
+            number(ttl_ms),
+            Value::Bytes(append.snapshot.clone().unwrap_or_default()),
+            flag(append.anew),
+        ];
+        let client = self.pool.next();
+        let (word, last): (String, u64) = self.append.evalsha_with_reload(client, keys.to_vec(), args).await?;
+        Ok(match word.as_str() {
+            "ok" => Appended::Stored,
+            "fenced" => Appended::Fenced,
+            "closed" => Appended::Closed,
+            "lost" => Appended::Lost,
+            _ => Appended::Gap(last),
+        })
     }
 
     /// Raises the attempt, so that older ones can write no more.
     pub async fn raise(&self, turn: TurnId, attempt: Attempt) -> Result<Appended, StreamError> {
-        let nothing = Append { turn, attempt, first: 1, last: 0, ends: false, payload: Bytes::new(), snapshot: None };
-        self.run_append(&nothing, false).await
+        let nothing = Append {
+            turn,
+            attempt,
+            first: 1,
+            last: 0,
+            ends: false,
+            payload: Bytes::new(),
+            snapshot: None,
+            anew: false,
+        };
+        self.append(&nothing).await
     }
 
     /// Begins a lost stream anew behind `fold.sequence`, with the fold as its snapshot. Only the
@@ -89,32 +130,9 @@ impl Streams {
             ends: false,
             payload: Bytes::new(),
             snapshot: Some(super::snapshot::encode(fold)),
+            anew: true,
         };
-        self.run_append(&nothing, true).await
-    }
-
-    async fn run_append(&self, append: &Append, anew: bool) -> Result<Appended, StreamError> {
-        let keys = [self.meta_key(append.turn), self.chunks_key(append.turn), self.snapshot_key(append.turn)];
-        let ttl_ms = u64::try_from(self.settings.ttl.as_millis()).unwrap_or(u64::MAX);
-        let args: Vec<Value> = vec![
-            append.attempt.0.into(),
-            number(append.first),
-            number(append.last),
-            Value::Bytes(append.payload.clone()),
-            flag(append.ends),
-            number(ttl_ms),
-            Value::Bytes(append.snapshot.clone().unwrap_or_default()),
-            flag(anew),
-        ];
-        let client = self.pool.next();
-        let (word, last): (String, u64) = self.append.evalsha_with_reload(client, keys.to_vec(), args).await?;
-        Ok(match word.as_str() {
-            "ok" => Appended::Stored,
-            "fenced" => Appended::Fenced,
-            "closed" => Appended::Closed,
-            "lost" => Appended::Lost,
-            _ => Appended::Gap(last),
-        })
+        self.append(&nothing).await
     }
 
     /// Gives an ended turn's stream its last chunk, if it lacks it. Whoever finds it missing may
