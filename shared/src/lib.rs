@@ -26,5 +26,5 @@ pub mod lifecycle;
 pub mod ops;
 pub mod telemetry;
 
-//T
-//T
+#[cfg(feature = "testing")]
+pub mod testing;

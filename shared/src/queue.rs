@@ -71,6 +71,20 @@ impl Broker {
         &self.topology
     }
 
+    /// Deletes what was declared: for tests, which leave nothing behind.
+    #[cfg(feature = "testing")]
+    pub async fn delete_all(&self) -> Result<(), QueueError> {
+        let (connection, channel) = self.connect().await?;
+        for queue in [self.topology.run(), self.topology.dead()] {
+            channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await?;
+        }
+        for exchange in [self.topology.turns(), self.topology.dead(), self.topology.cancel()] {
+            channel.exchange_delete(exchange.into(), lapin::options::ExchangeDeleteOptions::default()).await?;
+        }
+        intake::close(&connection).await;
+        Ok(())
+    }
+
     /// Connects to the first node that answers and declares the topology.
     async fn connect(&self) -> Result<(Connection, Channel), QueueError> {
         let mut last = QueueError::TimedOut;

@@ -1,0 +1,158 @@
+//! A corner of the real servers for one test: a database, a key prefix and queue names of its own.
+//!
+//! `DATABASE_URL`, `REDIS_URL` and `RABBITMQ_URL` name the servers; `deploy/test` starts them.
+//! Where they are missing a test fails: a skipped one would look like a passed one.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot have its servers must fail")]
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::queue::{Broker, Publisher, Topology};
+use crate::store::{Store, StoreSettings};
+use crate::stream::{StreamSettings, Streams};
+
+/// The servers, and the names that only this test uses.
+#[derive(Debug)]
+pub struct Services {
+    /// The server's own database, for what must be done from outside.
+    admin_url: String,
+    database: String,
+    /// `DATABASE_URL` of this test.
+    pub database_url: String,
+    /// `REDIS_URL`.
+    pub redis_url: String,
+    /// `RABBITMQ_URL`.
+    pub rabbitmq_url: String,
+    /// `REDIS_PREFIX` of this test.
+    pub redis_prefix: String,
+    /// `RABBITMQ_PREFIX` of this test.
+    pub rabbitmq_prefix: String,
+}
+
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run deploy/test, or name a server"))
+}
+
+impl Services {
+    /// Makes the corner, with a migrated database.
+    pub async fn isolated() -> Self {
+        let admin_url = server("DATABASE_URL");
+        let name = format!("t{}", Uuid::new_v4().simple());
+        let mut admin = PgConnection::connect(&admin_url).await.expect("PostgreSQL cannot be reached");
+        admin
+            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .expect("the test's database cannot be made");
+        let (server_url, _) = admin_url.rsplit_once('/').expect("DATABASE_URL names no database");
+        let services = Self {
+            database_url: format!("{server_url}/{name}"),
+            database: name.clone(),
+            admin_url: admin_url.clone(),
+            redis_url: server("REDIS_URL"),
+            rabbitmq_url: server("RABBITMQ_URL"),
+            redis_prefix: format!("{name}:"),
+            rabbitmq_prefix: name,
+        };
+        let store = services.store();
+        store.migrate().await.expect("the migrations must apply");
+        store.close().await;
+        services
+    }
+
+    /// A store with short leases and no caps.
+    pub fn store(&self) -> Store {
+        self.store_with(StoreSettings { lease: Duration::from_secs(2), max_running: 0, max_in_flight: 0, connections: 8 })
+    }
+
+    /// A store by other settings.
+    pub fn store_with(&self, settings: StoreSettings) -> Store {
+        Store::new(&self.database_url, settings).expect("DATABASE_URL is an address")
+    }
+
+    /// The streams.
+    pub fn streams(&self) -> Streams {
+        Streams::connect(StreamSettings {
+            url: self.redis_url.clone(),
+            prefix: self.redis_prefix.clone(),
+            ttl: Duration::from_secs(60),
+            connections: 2,
+        })
+        .expect("REDIS_URL is an address")
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> Broker {
+        Broker::new(&self.rabbitmq_url, Topology::new(&self.rabbitmq_prefix), "test")
+    }
+
+    /// A publisher.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.broker())
+    }
+
+    /// The environment of a process that is to live in this corner.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("DATABASE_URL", self.database_url.clone()),
+            ("REDIS_URL", self.redis_url.clone()),
+            ("RABBITMQ_URL", self.rabbitmq_url.clone()),
+            ("REDIS_PREFIX", self.redis_prefix.clone()),
+            ("RABBITMQ_PREFIX", self.rabbitmq_prefix.clone()),
+        ]
+    }
+
+    /// Runs a statement in the test's database, to look at it or to break it from outside.
+    pub async fn sql(&self, statement: &str) {
+        let mut connection = PgConnection::connect(&self.database_url).await.expect("PostgreSQL cannot be reached");
+        connection.execute(sqlx::AssertSqlSafe(statement.to_owned())).await.expect("the statement must run");
+    }
+
+    /// Asks the test's database for a number.
+    pub async fn count(&self, query: &str) -> i64 {
+        let mut connection = PgConnection::connect(&self.database_url).await.expect("PostgreSQL cannot be reached");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
+            .fetch_one(&mut connection)
+            .await
+            .expect("the query must answer a number")
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let (url, database, broker) = (self.admin_url.clone(), self.database.clone(), self.broker());
+        // The test's runtime is on its way out, so the cleaning has its own.
+        let cleaning = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut admin = PgConnection::connect(&url).await.map_err(std::io::Error::other)?;
+                admin
+                    .execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
+                    .await
+                    .map_err(std::io::Error::other)?;
+                broker.delete_all().await.map_err(std::io::Error::other)
+            })
+        });
+        match cleaning.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a test's corner was left behind"),
+            Err(_) => tracing::warn!("a test's corner was left behind"),
+        }
+    }
+}
+
+/// Asks again and again until the answer is there; fails after `patience`.
+pub async fn eventually<T, F>(what: &str, patience: Duration, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < patience, "waited {patience:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
