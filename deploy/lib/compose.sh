@@ -3,7 +3,11 @@
 
 # A docker program alone proves nothing: the engine must answer, and know `compose`.
 compose_answers() {
-  command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
+  if [ -z "${COMPOSE_ANSWERS:-}" ]; then
+    COMPOSE_ANSWERS=no
+    if command -v docker && timeout 10 docker info && docker compose version; then COMPOSE_ANSWERS=yes; fi &>/dev/null
+  fi
+  [ "$COMPOSE_ANSWERS" = yes ]
 }
 
 # Sets COMPOSE, the words before a subcommand. One project for each data directory, so that tests

@@ -73,11 +73,11 @@ stop_parts() {
   for part in "${PARTS[@]}"; do
     if is_running "$part"; then running+=("$part"); fi
   done
-  [ "${#running[@]}" -gt 0 ] || return 0
+  if [ "${#running[@]}" -eq 0 ]; then return; fi
   local grace=${SHUTDOWN_GRACE_SECONDS:-30}
   step "Stopping ${running[*]} (running turns may take up to $grace s)"
   for part in "${running[@]}"; do signal_process "$part" TERM; done
-  for part in "${running[@]}"; do stop_process "$part" TERM "$((grace + 10))"; done
+  for part in "${PARTS[@]}"; do stop_process "$part" TERM "$((grace + 10))"; done
 }
 
 # What to do now, kept in a file so that a later `up` can say the same.

@@ -8,13 +8,15 @@
 # Creates DATA_DIR/servers. If the accounts cannot enter it (a clone under /root), the files live
 # in /var/lib and DATA_DIR/servers is a link, which lasts as long as the clone does.
 prepare_servers_dir() { # ACCOUNT…
-  local link=$SERVERS_DIR
+  local link=$DATA_DIR/servers
   if [ -L "$link" ] && ! adopt_link "$link"; then rm "$link"; fi
   if ! accounts_can_enter "$DATA_DIR" "$@"; then
     [ -L "$link" ] || link_elsewhere "$link"
   else
     mkdir -p "$link"
   fi
+  # The servers are told the real path: they could not follow the link either.
+  SERVERS_DIR=$(readlink -f "$link")
 }
 
 accounts_can_enter() { # DIR ACCOUNT…

@@ -37,6 +37,8 @@ rabbitmq_begin() {
   is_running rabbitmq && return
   local home=$SERVERS_DIR/rabbitmq
   prepare_home rabbitmq rabbitmq
+  # What an interrupted first boot has left is no database yet.
+  [ -e "$home/booted" ] || rm -rf "$home/mnesia"
   rabbitmq_configure "$home"
   rabbitmq_environment "$home"
   # An epmd of ours without its server is one of a crashed run.
@@ -48,24 +50,29 @@ rabbitmq_begin() {
     "$(rabbitmq_bin)/rabbitmq-server")
 }
 
+# In Erlang's own notation, which is read at once; translating a rabbitmq.conf takes two seconds.
 rabbitmq_configure() { # HOME
-  server_secret | write_private "$1/.erlang.cookie"
+  local secret
+  secret=$(server_secret)
+  write_private "$1/.erlang.cookie" <<<"$secret"
   write_private "$1/rabbitmq-env.conf" </dev/null
-  write_private "$1/advanced.config" <<<'[].'
   write_private "$1/enabled_plugins" <<<'[].'
-  write_private "$1/rabbitmq.conf" <<END
-listeners.tcp.1 = 127.0.0.1:$AMQP_PORT
-default_user = copilot
-default_pass = $(server_secret)
-default_user_tags.administrator = true
-vm_memory_high_watermark.absolute = 1GB
-disk_free_limit.absolute = 50MB
-log.console = true
-log.file = false
+  write_private "$1/advanced.config" <<END
+[{rabbit, [
+  {tcp_listeners, [{"127.0.0.1", $AMQP_PORT}]},
+  {default_user, <<"copilot">>},
+  {default_pass, <<"$secret">>},
+  {vm_memory_high_watermark, {absolute, 1000000000}},
+  {disk_free_limit, 50000000},
+  {log, [{console, [{enabled, true}]}, {file, [{file, false}]}]}
+]}].
 END
 }
 
-rabbitmq_ready() { await_answer rabbitmq "$LOG_DIR/rabbitmq.log" 120 rabbitmq_answers; }
+rabbitmq_ready() {
+  await_answer rabbitmq "$LOG_DIR/rabbitmq.log" 120 rabbitmq_answers
+  : >"$SERVERS_DIR/rabbitmq/booted"
+}
 
 # Sends the protocol header and waits for the first byte of Connection.Start, a method frame.
 rabbitmq_answers() {
@@ -77,7 +84,9 @@ rabbitmq_answers() {
   ) 2>/dev/null
 }
 
+# While it boots it is deaf to SIGTERM, and has nothing to save either.
 rabbitmq_end() {
+  if is_running rabbitmq && ! rabbitmq_answers; then signal_process rabbitmq KILL; fi
   stop_process rabbitmq TERM 30
   stop_process epmd TERM 5
 }

@@ -53,9 +53,20 @@ servers_running() {
   return 1
 }
 
+# Drops the URLs that name servers of DIR, which carry its secret. They are in the environment of
+# whoever has sourced servers.env, and are no servers of somebody else.
+forget_urls_of() { # DIR
+  local secret url
+  secret=$(cat "$1/servers/secret" 2>/dev/null) || return 0
+  for url in "${URL_NAME[@]}"; do
+    case ${!url:-} in *"$secret"*) unset "$url" ;; esac
+  done
+}
+
 # Starts what is not running yet and does not wait for it.
 services_begin() {
   local server
+  forget_urls_of "$DATA_DIR"
   if [ "$SERVER_MODE" = throwaway ] && ! servers_running; then services_erase; fi
   choose_sources
   ensure_packages "${PRIVATE[@]}"
@@ -114,6 +125,7 @@ services_env() {
 # Stops what was started for this data directory, whoever started it.
 services_end() {
   local server running=()
+  if servers_running; then choose_ports; fi
   for server in redis postgres rabbitmq epmd; do
     if is_running "$server"; then running+=("$server"); fi
   done
@@ -121,8 +133,8 @@ services_end() {
     step "Stopping the private servers: ${running[*]}"
     # Together, then one by one: the time of the slowest instead of the sum.
     signal_process redis TERM
-    signal_process rabbitmq TERM
-    for server in postgres redis rabbitmq; do "${server}_end"; done
+    signal_process postgres INT
+    for server in rabbitmq postgres redis; do "${server}_end"; done
   fi
   compose_end
   rm -f "$RUN_DIR/servers.env"

@@ -1,0 +1,156 @@
+//! Stopping: with a worker, without one, and before there is one.
+
+use std::time::Duration;
+
+use copilot_shared::chunk::{Chunk, Frame, parse_frames};
+use copilot_shared::fold::Fold;
+use copilot_shared::id::{PartId, WorkerId};
+use copilot_shared::message::{Part, Role};
+use copilot_shared::seal::{end_without_worker, seal};
+use copilot_shared::store::{CancelRequest, Fenced};
+use copilot_shared::stream::{Append, Appended};
+use copilot_shared::testing::Services;
+use copilot_shared::turn::{Attempt, ErrorCode, Failure, TurnEnd, TurnStatus};
+
+use crate::setup::{claimed, ready, session, step, text, user, waiting};
+
+#[tokio::test]
+async fn nothing_in_flight_is_nothing_to_cancel() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    assert!(matches!(store.request_cancel(id, ann.user_id(), "ann").await.unwrap(), CancelRequest::Idle));
+}
+
+#[tokio::test]
+async fn with_none_running_all_that_waits_is_dropped_with_its_messages() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let first = ready(&store, id, &ann, "one").await;
+    waiting(&store, id, &ann, "two").await;
+    let CancelRequest::Dropped(dropped) = store.request_cancel(id, ann.user_id(), "ann").await.unwrap() else {
+        panic!("nothing ran")
+    };
+    assert_eq!(dropped.turns.len(), 2);
+    assert_eq!(dropped.turns[0].id, first.id);
+    assert!(dropped.turns.iter().all(|turn| turn.status == TurnStatus::Cancelled));
+    assert_eq!(services.count("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(services.count("SELECT count(*) FROM outbox").await, 0);
+}
+
+#[tokio::test]
+async fn with_one_running_only_that_one_is_asked_to_stop() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let first = ready(&store, id, &ann, "one").await;
+    let (second, _) = waiting(&store, id, &ann, "two").await;
+    let worker = WorkerId::generate();
+    let claim = claimed(&store, first.id, worker).await;
+    let request = store.request_cancel(id, ann.user_id(), "ann").await.unwrap();
+    assert!(matches!(request, CancelRequest::Requested(turn) if turn == first.id));
+    // The renewal is the slow path of the cancel.
+    assert_eq!(store.renew(worker, &[(first.id, claim.turn.attempt)]).await.unwrap(), [(first.id, true)]);
+    assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap(), [second.id]);
+    let row = store.find_turn(id, first.id).await.unwrap().unwrap();
+    assert_eq!(row.cancelled_by.as_deref(), Some("ann"));
+}
+
+#[tokio::test]
+async fn one_waiting_message_is_dropped_and_the_others_move_up() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let first = ready(&store, id, &ann, "one").await;
+    let (second, _) = waiting(&store, id, &ann, "two").await;
+    let (third, _) = waiting(&store, id, &ann, "three").await;
+    let dropped = store.drop_waiting(id, ann.user_id(), Some(second.id), "ann").await.unwrap();
+    assert_eq!(dropped.turns.len(), 1);
+    assert_eq!(store.position(third.id).await.unwrap(), 1);
+    let gone = store.drop_waiting(id, ann.user_id(), Some(first.id), "ann").await.unwrap();
+    assert!(gone.turns.is_empty(), "a ready turn no longer waits");
+}
+
+#[tokio::test]
+async fn a_turn_is_ended_without_its_worker_and_keeps_what_was_said() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let (second, _) = waiting(&store, id, &ann, "two").await;
+    let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    let part = PartId::nth(1);
+    let said = [
+        Chunk::Start { message_id: turn.id },
+        Chunk::StartStep,
+        Chunk::TextStart { id: part.clone() },
+        Chunk::TextDelta { id: part.clone(), delta: "half an ans".into() },
+    ];
+    let frames: Vec<Frame> = said.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
+    let append = Append::of(turn.id, claim.turn.attempt, 0, &frames);
+    assert_eq!(streams.append(&append).await.unwrap(), Appended::Stored);
+
+    let next = end_without_worker(&store, &streams, &claim.turn, &TurnEnd::Cancelled).await.unwrap();
+    assert_eq!(next, Some(vec![second.id]));
+
+    let late = Append::of(turn.id, claim.turn.attempt, 4, &[Frame::Chunk(None, Chunk::FinishStep)]);
+    assert_eq!(streams.append(&late).await.unwrap(), Appended::Fenced, "the old worker is fenced off");
+    let old = store.commit_step(turn.id, claim.turn.attempt, &step(1, vec![text("x")])).await;
+    assert!(matches!(old, Err(Fenced::Fenced)));
+
+    let history = store.turn_messages(turn.id).await.unwrap();
+    assert_eq!(history[1].role, Role::Assistant);
+    assert_eq!(history[1].parts, [Part::Text { id: Some(part), text: "half an ans".into() }]);
+    let row = store.find_turn(id, turn.id).await.unwrap().unwrap();
+    assert_eq!((row.status, row.attempt), (TurnStatus::Cancelled, Attempt(2)));
+    assert!(row.usage.estimated && row.usage.completion > 0);
+    let fold = streams.read_fold(turn.id).await.unwrap().unwrap();
+    assert!(fold.has_ended());
+    let again = end_without_worker(&store, &streams, &claim.turn, &TurnEnd::Cancelled).await.unwrap();
+    assert_eq!(again, None, "it ends once");
+}
+
+#[tokio::test]
+async fn a_turn_that_never_began_gets_a_whole_stream() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let failure = TurnEnd::Failed(Failure::new(ErrorCode::QueueTimeout, "Nobody came."));
+    end_without_worker(&store, &streams, &turn, &failure).await.unwrap();
+    let stored = streams.read_after(turn.id, 0).await.unwrap();
+    let frames: Vec<Frame> =
+        stored.batches.iter().flat_map(|batch| parse_frames(&batch.frames).unwrap()).collect();
+    assert!(matches!(frames.first(), Some(Frame::Chunk(Some(1), Chunk::Start { .. }))));
+    assert!(matches!(&frames[2], Frame::Chunk(_, Chunk::Error { error_text }) if error_text.starts_with("[code:queue_timeout] ")));
+    assert!(matches!(frames.last(), Some(Frame::Chunk(_, Chunk::Finish { .. }))));
+    assert!(store.unsealed_turns(Duration::ZERO).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_stream_of_an_ended_turn_is_rebuilt_from_the_history() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    let part = Part::Text { id: Some(PartId::nth(1)), text: "the answer".into() };
+    let end = TurnEnd::Completed(copilot_shared::turn::FinishReason::Stop);
+    store.finish(&claim.turn, &end, Some(&step(1, vec![part]))).await.unwrap();
+    let row = store.find_turn(id, turn.id).await.unwrap().unwrap();
+    assert!(seal(&store, &streams, &row).await.unwrap());
+    let fold: Fold = streams.read_fold(turn.id).await.unwrap().unwrap();
+    assert!(fold.replay().iter().any(
+        |frame| matches!(frame, Frame::Chunk(_, Chunk::TextDelta { delta, .. }) if delta == "the answer")
+    ));
+    assert!(fold.sequence > 1_000_000, "no cursor of the lost stream fits into the new one");
+    assert!(store.unsealed_turns(Duration::ZERO).await.unwrap().is_empty());
+}
