@@ -1,1 +1,41 @@
-fn main() {}
+//! The `copilot-worker` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::telemetry;
+use copilot_worker::config::{Cli, Command};
+use copilot_worker::worker;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let Command::Run(config) = cli.command();
+    if let Err(error) = telemetry::init(&config.log) {
+        return refuse(&error);
+    }
+    // Another library may bring a second provider, and TLS cannot choose between two.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let lifecycle = match Lifecycle::on_signals() {
+        Ok(lifecycle) => lifecycle,
+        Err(error) => return refuse(&error),
+    };
+    match worker::run(config, lifecycle).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the process ends here, perhaps before it can log")]
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("copilot-worker: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+    ExitCode::FAILURE
+}

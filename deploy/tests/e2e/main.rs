@@ -1,0 +1,4 @@
+//! The real binaries against the real servers, driven from outside.
+
+mod system;
+mod worker_alone;

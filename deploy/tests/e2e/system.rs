@@ -1,0 +1,108 @@
+//! One Copilot in a corner of the servers: API and worker processes that a test may kill.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use copilot_shared::testing::{Services, eventually};
+use tokio::process::{Child, Command};
+
+/// A running process of ours. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it can be asked how it is.
+    pub ops: SocketAddr,
+}
+
+/// The directory of the built binaries.
+fn binary(name: &str) -> PathBuf {
+    let directory = std::env::var_os("COPILOT_BIN_DIR").map_or_else(
+        || {
+            // target/debug/deps/e2e-… → target/debug
+            let own = std::env::current_exe().expect("a test has a path");
+            own.ancestors().nth(2).expect("a test lies in deps").to_owned()
+        },
+        PathBuf::from,
+    );
+    let path = directory.join(name);
+    assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
+    path
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+impl Process {
+    /// Starts a worker and waits until it is ready.
+    pub async fn worker(services: &Services, environment: &[(&str, &str)]) -> Self {
+        let ops = free_port();
+        let process = Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops);
+        process.ready().await;
+        process
+    }
+
+    fn spawn(
+        name: &str,
+        services: &Services,
+        environment: &[(&str, &str)],
+        own: &[(&str, String)],
+        ops: SocketAddr,
+    ) -> Self {
+        let mut command = Command::new(binary(name));
+        command
+            .env_clear()
+            .envs(services.environment())
+            .env("TURN_LEASE_SECONDS", "2")
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into()))
+            .envs(own.iter().map(|(name, value)| (*name, value.as_str())))
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        Self { child: command.spawn().expect("the binary starts"), ops }
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) {
+        let url = format!("http://{}/health/ready", self.ops);
+        let client = http();
+        eventually("the process is ready", Duration::from_secs(20), || async {
+            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id().and_then(|pid| i32::try_from(pid).ok()).expect("the process runs")
+    }
+
+    /// Sends a signal by its name, as `kill` does.
+    pub fn signal(&self, name: &str) {
+        let done = std::process::Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(done.expect("kill runs").success());
+    }
+
+    /// Kills it as a power cut would.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the process dies");
+    }
+
+    /// Asks it to end, and returns whether it did so cleanly.
+    pub async fn terminate(mut self) -> bool {
+        self.signal("TERM");
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        ended.expect("the process ends").expect("its status is known").success()
+    }
+}
+
+/// A client for tests.
+pub fn http() -> reqwest::Client {
+    // Every test calls this; the first one sets the provider.
+    let _set_before = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}

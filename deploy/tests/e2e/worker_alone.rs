@@ -1,0 +1,155 @@
+//! Workers without an API: turns go in through the store, chunks come out of the stream.
+
+use std::time::Duration;
+
+use copilot_shared::chunk::{Chunk, Frame};
+use copilot_shared::id::{MessageId, SessionId, TurnId, UserId};
+use copilot_shared::message::{Part, Role, text_of};
+use copilot_shared::session::Caller;
+use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
+use copilot_shared::stream::Streams;
+use copilot_shared::testing::{Services, eventually};
+use copilot_shared::turn::{Turn, TurnStatus};
+
+use crate::system::Process;
+
+async fn submit(services: &Services, store: &Store, session: SessionId, caller: &Caller, says: &str) -> Turn {
+    let new = NewTurn {
+        id: TurnId::generate(),
+        message_id: MessageId::generate(),
+        parts: vec![Part::Text { id: None, text: says.to_owned() }],
+        on_busy: OnBusy::Enqueue,
+        idempotency: None,
+    };
+    match store.submit(session, caller, &new).await.unwrap() {
+        Submitted::Ready(turn) => {
+            services.publisher().publish_turn(turn.id).await.unwrap();
+            turn
+        }
+        Submitted::Waiting(turn, _) | Submitted::Repeated(turn) => turn,
+    }
+}
+
+async fn ended(store: &Store, turn: &Turn) -> Turn {
+    eventually("the turn ends", Duration::from_secs(20), || async {
+        store.find_turn(turn.session_id, turn.id).await.unwrap().filter(|row| row.status.is_terminal())
+    })
+    .await
+}
+
+async fn replayed(streams: &Streams, turn: &Turn) -> Vec<Chunk> {
+    let fold = eventually("the stream is closed", Duration::from_secs(10), || async {
+        streams.read_fold(turn.id).await.unwrap().filter(copilot_shared::fold::Fold::has_ended)
+    })
+    .await;
+    fold.replay()
+        .into_iter()
+        .filter_map(|frame| match frame {
+            Frame::Chunk(_, chunk) => Some(chunk),
+            Frame::Usage(_) => None,
+        })
+        .collect()
+}
+
+fn said(chunks: &[Chunk]) -> String {
+    chunks
+        .iter()
+        .filter_map(|chunk| match chunk {
+            Chunk::TextDelta { delta, .. } => Some(delta.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+struct Scene {
+    services: Services,
+    store: Store,
+    streams: Streams,
+    ann: Caller,
+    session: SessionId,
+}
+
+async fn scene() -> Scene {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = Caller::User(UserId::parse("ann").unwrap());
+    let session = store.create_session(SessionId::random(), &ann).await.unwrap().id;
+    Scene { services, store, streams, ann, session }
+}
+
+#[tokio::test]
+async fn a_turn_is_answered_and_the_history_equals_the_stream() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let _worker = Process::worker(&services, &[]).await;
+    let turn = submit(&services, &store, session, &ann, "demo:tokens=200,bytes=4").await;
+    let row = ended(&store, &turn).await;
+    assert_eq!(row.status, TurnStatus::Completed);
+    assert!(row.usage.total() > 0 && !row.usage.estimated);
+    let chunks = replayed(&streams, &turn).await;
+    let history = store.turn_messages(turn.id).await.unwrap();
+    assert_eq!(text_of(&history[1].parts), said(&chunks));
+    assert_eq!(said(&chunks).len(), 800);
+    eventually("the session has a title", Duration::from_secs(10), || async {
+        store.find_session(session, &ann).await.unwrap().and_then(|session| session.title)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_turn_calls_a_tool_and_answers_with_its_result() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let _worker = Process::worker(&services, &[]).await;
+    let turn = submit(&services, &store, session, &ann, "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=3").await;
+    assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
+    let roles: Vec<Role> = store.turn_messages(turn.id).await.unwrap().into_iter().map(|m| m.role).collect();
+    assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant]);
+    let chunks = replayed(&streams, &turn).await;
+    assert!(chunks.iter().any(|c| matches!(c, Chunk::ToolOutputAvailable { output, .. } if output["result"] == 42.0)));
+}
+
+#[tokio::test]
+async fn a_killed_workers_turn_goes_on_with_another() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let mut first = Process::worker(&services, &[]).await;
+    let says = "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=60,rate=30,bytes=4";
+    let turn = submit(&services, &store, session, &ann, says).await;
+    eventually("the answer is under way", Duration::from_secs(10), || async {
+        let fold = streams.read_fold(turn.id).await.unwrap()?;
+        (fold.steps_begun() == 2 && fold.sequence > 20).then_some(())
+    })
+    .await;
+    let _second = Process::worker(&services, &[]).await;
+    let killed = std::time::Instant::now();
+    first.kill().await;
+    eventually("the turn is taken over", Duration::from_secs(5), || async {
+        let row = store.find_turn(session, turn.id).await.unwrap()?;
+        (row.attempt.0 == 2).then_some(())
+    })
+    .await;
+    assert!(killed.elapsed() < Duration::from_secs(3), "took {:?}", killed.elapsed());
+    assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
+    let chunks = replayed(&streams, &turn).await;
+    assert_eq!(said(&chunks).len(), 240, "nothing of the abandoned step is left");
+    assert_eq!(services.count("SELECT count(*) FROM tool_calls").await, 1, "the finished call is not made again");
+    let history = store.turn_messages(turn.id).await.unwrap();
+    assert_eq!(text_of(&history.last().unwrap().parts), said(&chunks));
+}
+
+#[tokio::test]
+async fn a_terminated_worker_hands_its_turn_over_and_ends_cleanly() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let first = Process::worker(&services, &[("SHUTDOWN_GRACE_SECONDS", "0")]).await;
+    let says = "demo:tokens=30,rate=30 demo:tool=calculator,args={\"expression\":\"1+1\"} demo:tokens=5";
+    let turn = submit(&services, &store, session, &ann, says).await;
+    eventually("the answer is under way", Duration::from_secs(10), || async {
+        streams.read_fold(turn.id).await.unwrap().filter(|fold| fold.sequence > 5)
+    })
+    .await;
+    let _second = Process::worker(&services, &[]).await;
+    assert!(first.terminate().await, "a handed-over turn is a clean end");
+    let row = ended(&store, &turn).await;
+    assert_eq!((row.status, row.attempt.0), (TurnStatus::Completed, 2));
+    let all = streams.read_after(turn.id, 0).await.unwrap();
+    let text: Vec<u8> = all.batches.iter().flat_map(|batch| batch.frames.to_vec()).collect();
+    assert!(!String::from_utf8(text).unwrap().contains("data-retry"), "a step boundary leaves no trace");
+}

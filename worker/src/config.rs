@@ -1,0 +1,115 @@
+//! The settings of a worker, and its command line.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::telemetry::LogConfig;
+
+use crate::model::config::{ApiKey, ModelConfig, Provider};
+
+/// Takes turns from the queue and runs them.
+#[derive(Debug, Parser)]
+#[command(name = "copilot-worker", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: WorkerConfig,
+}
+
+/// What it is asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run turns until SIGTERM (the default)
+    Run(Box<WorkerConfig>),
+}
+
+impl Cli {
+    /// The command, `run` if none is named.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Run(Box::new(self.run)))
+    }
+}
+
+/// The settings of a worker.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerConfig {
+    /// Where PostgreSQL, Redis and RabbitMQ are
+    #[command(flatten)]
+    pub servers: ServersConfig,
+    /// How turns are run and kept
+    #[command(flatten)]
+    pub turns: TurnConfig,
+    /// The model
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How it logs
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// `/health/live`, `/health/ready`, `/metrics`; port 0 picks a free one and logs it
+    #[arg(long, env, hide_env_values = true, default_value = "127.0.0.1:9081")]
+    pub worker_ops_listen: SocketAddr,
+    /// Turns at once in this process
+    #[arg(long, env, hide_env_values = true, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub worker_concurrency: u16,
+}
+
+/// Which model answers.
+#[derive(Clone, Args)]
+pub struct ModelArgs {
+    /// `demo`, which needs no key and no network, or any model name of the provider
+    #[arg(long, env, hide_env_values = true, default_value = "demo")]
+    pub chat_model: String,
+    /// Whose protocol is spoken: `openai` for any OpenAI-compatible `/chat/completions`,
+    /// `anthropic` for `/v1/messages`
+    #[arg(long, env, hide_env_values = true, value_enum, default_value_t = Provider::Openai)]
+    pub chat_provider: Provider,
+    /// Where the provider is, with `/v1` for openai and without for anthropic; the provider's own
+    /// address if unset
+    #[arg(long, env, hide_env_values = true)]
+    pub chat_base_url: Option<String>,
+    /// The provider's key; falls back to OPEN_ROUTER_API_KEY, OPENAI_API_KEY (openai) or
+    /// ANTHROPIC_API_KEY (anthropic)
+    #[arg(long, env, hide_env_values = true)]
+    chat_api_key: Option<String>,
+    /// The model that names sessions: the chat model if unset, `off` for none
+    #[arg(long, env, hide_env_values = true)]
+    chat_title_model: Option<String>,
+    /// Seconds that a provider may stay silent before the call counts as broken
+    #[arg(long, env, hide_env_values = true, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    pub chat_silence_seconds: u64,
+}
+
+impl std::fmt::Debug for ModelArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("ModelArgs").field("chat_model", &self.chat_model).finish_non_exhaustive()
+    }
+}
+
+impl ModelArgs {
+    /// How the provider is reached.
+    pub fn provider(&self) -> ModelConfig {
+        let key = ApiKey::resolve(self.chat_provider, |name| match name {
+            "CHAT_API_KEY" => self.chat_api_key.clone(),
+            _ => std::env::var(name).ok(),
+        });
+        ModelConfig {
+            provider: self.chat_provider,
+            base_url: self.chat_base_url.clone(),
+            api_key: key,
+            silence: std::time::Duration::from_secs(self.chat_silence_seconds),
+            ..ModelConfig::default()
+        }
+    }
+
+    /// The model that names sessions, if any does.
+    pub fn title_model(&self) -> Option<String> {
+        match self.chat_title_model.as_deref() {
+            Some("off") => None,
+            None | Some("") => Some(self.chat_model.clone()),
+            Some(name) => Some(name.to_owned()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! From a delivery to a claimed turn, and from the end of its attempt to the settlement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use copilot_shared::id::TurnId;
+use copilot_shared::queue::{MessageError, TurnDelivery};
+use copilot_shared::seal::end_without_worker;
+use copilot_shared::store::{Claim, Claimed};
+use copilot_shared::turn::{ErrorCode, Failure, TurnEnd};
+use tokio::sync::mpsc;
+
+use crate::turn;
+use crate::worker::Worker;
+
+/// Handles deliveries until the intake closes its end. Each runs on its own; the prefetch bounds
+/// how many there are.
+pub async fn take(worker: Arc<Worker>, mut deliveries: mpsc::Receiver<TurnDelivery>) {
+    while let Some(delivery) = deliveries.recv().await {
+        let worker = Arc::clone(&worker);
+        let tasks = worker.tasks.clone();
+        tasks.spawn(async move { handle(worker, delivery).await });
+    }
+}
+
+async fn handle(worker: Arc<Worker>, delivery: TurnDelivery) {
+    match &delivery.message {
+        Ok(message) => run(&worker, message.turn_id, delivery).await,
+        Err(_) => bury(&worker, delivery).await,
+    }
+}
+
+async fn run(worker: &Arc<Worker>, turn: TurnId, delivery: TurnDelivery) {
+    match claim(worker, turn, delivery.redelivered).await {
+        Some(Claim::Claimed(claimed)) => attempt(worker, *claimed, delivery).await,
+        Some(Claim::Held(holder)) if holder == worker.id && delivery.redelivered => {
+            if let Some(delivery) = worker.running.adopt(turn, delivery) {
+                // It just ended here.
+                delivery.ack().await;
+            }
+        }
+        Some(Claim::Held(_) | Claim::NotReady | Claim::Ended(_) | Claim::Missing) => delivery.ack().await,
+        None => delivery.requeue().await,
+    }
+}
+
+/// Claims a turn, waiting for PostgreSQL as long as the process lives. `None` when it stops first.
+async fn claim(worker: &Worker, turn: TurnId, redelivered: bool) -> Option<Claim> {
+    loop {
+        match worker.store.claim(turn, worker.id, redelivered).await {
+            Ok(claim) => return Some(claim),
+            Err(error) => {
+                tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a turn could not be claimed; trying again");
+            }
+        }
+        tokio::select! {
+            () = worker.stop.cancelled() => return None,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+}
+
+async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery) {
+    let (turn, attempt) = (claimed.turn.id, claimed.turn.attempt);
+    let body = delivery.body.clone();
+    let exhausted = claimed.losses > turn::MAX_LOSSES;
+    let signals = worker.running.enter(turn, attempt, delivery);
+    if claimed.cancel_requested {
+        signals.cancel.cancel();
+    }
+    // The turn may have been claimed after the shutdown began, and the call to hand back missed.
+    if worker.grace_over.is_cancelled() {
+        signals.hand_back.cancel();
+    }
+    metrics::counter!("copilot_attempts_total").increment(1);
+    turn::run(worker, claimed, signals).await;
+    if exhausted && let Err(error) = worker.publisher.publish_dead(&body, "attempts_exhausted").await {
+        tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error, "a dead letter could not be published");
+    }
+    if let Some(delivery) = worker.running.leave(turn, attempt) {
+        delivery.ack().await;
+    }
+}
+
+/// A message that nobody can read closes the turn that it names, and lies with the dead letters.
+async fn bury(worker: &Worker, delivery: TurnDelivery) {
+    tracing::error!("a message in the queue of turns cannot be read");
+    if let Err(MessageError { turn_id: Some(turn), .. }) = &delivery.message {
+        close(worker, *turn).await;
+    }
+    match worker.publisher.publish_dead(&delivery.body, "unreadable_message").await {
+        Ok(()) => delivery.ack().await,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a dead letter could not be published; trying again"
+            );
+            delivery.requeue().await;
+        }
+    }
+}
+
+async fn close(worker: &Worker, turn: TurnId) {
+    let end =
+        TurnEnd::Failed(Failure::new(ErrorCode::UnreadableMessage, "The turn could not be started. Please try again."));
+    let closed = async {
+        let Some(row) = worker.store.turn_of_any_session(turn).await? else { return Ok(None) };
+        end_without_worker(&worker.store, &worker.streams, &row, &end).await
+    };
+    match closed.await {
+        Ok(next) => worker.publish(&next.unwrap_or_default()).await,
+        Err(error) => {
+            tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error, "an unreadable turn could not be closed");
+        }
+    }
+}

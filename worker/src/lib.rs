@@ -1,0 +1,14 @@
+//! Takes turns from RabbitMQ, runs the model and its tools, and writes chunks into Redis.
+//!
+//! Read it from top to bottom, as a turn lives: [`worker`] starts the process, [`intake`] takes
+//! deliveries and claims turns, [`running`] knows what runs and [`lease`] keeps it, [`turn`] runs
+//! an attempt step by step with a [`model`] and [`tools`].
+
+pub mod config;
+pub mod intake;
+pub mod lease;
+pub mod model;
+pub mod running;
+pub mod tools;
+pub mod turn;
+pub mod worker;

@@ -1,0 +1,204 @@
+//! One attempt at a turn: the only place where the order of its events is written.
+
+use std::sync::Arc;
+
+use copilot_shared::chunk::Chunk;
+use copilot_shared::store::{Claimed, Fenced, StepCommit};
+use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
+use copilot_shared::usage::TokenUsage;
+
+use crate::running::Signals;
+use crate::worker::Worker;
+
+mod calls;
+mod persist;
+mod prompt;
+mod recovery;
+mod step;
+mod title;
+mod writer;
+
+use persist::Persistence;
+use step::{Step, StepEnd};
+use writer::TurnWriter;
+
+/// A turn whose workers died more often than this is not tried again.
+pub const MAX_LOSSES: i32 = 5;
+
+/// Model calls that one turn may make.
+const MAX_STEPS: i32 = 30;
+
+/// Why an attempt stops without having ended its turn.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    /// It was fenced off, or lost its lease.
+    #[error("the turn was taken over")]
+    Lost,
+    /// The process is to end, and the turn was handed back.
+    #[error("the turn was handed back")]
+    HandedBack,
+    /// A mistake of ours; the lease will lapse, and another attempt may do better.
+    #[error("the turn broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Fenced> for Stopped {
+    fn from(error: Fenced) -> Self {
+        match error {
+            Fenced::Fenced => Self::Lost,
+            Fenced::Store(error) => Self::Broken(Box::new(error)),
+        }
+    }
+}
+
+/// How the turn ends, and what its last step left to be committed with the end.
+struct Ending {
+    end: TurnEnd,
+    last: Option<StepCommit>,
+}
+
+/// What an attempt works with.
+struct Attempt {
+    worker: Arc<Worker>,
+    turn: Turn,
+    signals: Signals,
+    writer: TurnWriter,
+    persistence: Persistence,
+}
+
+/// Runs a claimed turn to its end, or until it is lost or handed back.
+pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
+    let id = claimed.turn.id;
+    let number = claimed.turn.attempt.0;
+    let outcome = attempt(worker, claimed, signals.clone()).await;
+    let broken = match outcome {
+        Ok(()) => return,
+        Err(Stopped::Broken(error)) => error,
+        Err(stopped) => {
+            tracing::info!(turn.id = %id, attempt = number, "{stopped}");
+            return;
+        }
+    };
+    tracing::error!(turn.id = %id, attempt = number, error = broken.as_ref() as &dyn std::error::Error, "an attempt broke");
+    // Free for the next attempt at once; each counts as a loss, so that it ends.
+    if let Err(error) = worker.store.give_up(id, copilot_shared::turn::Attempt(number)).await {
+        tracing::warn!(turn.id = %id, error = &error as &dyn std::error::Error, "a broken attempt keeps its lease until it lapses");
+    }
+}
+
+async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Result<(), Stopped> {
+    let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
+    let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
+    let mut attempt =
+        Attempt { worker: Arc::clone(worker), turn: claimed.turn, signals, writer: recovered.writer, persistence };
+    let ending = if claimed.losses > MAX_LOSSES {
+        let sentence = "The answer could not be completed after several attempts.";
+        Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::AttemptsExhausted, sentence)), last: None }
+    } else {
+        attempt.answer(claimed.steps, recovered.open_calls).await?
+    };
+    attempt.finish(ending).await
+}
+
+impl Attempt {
+    /// The step loop: model, then tools, then model, until the model has said everything.
+    async fn answer(&mut self, committed: i32, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
+        if committed == 0 {
+            title::begin(&self.worker, self.turn.session_id);
+        }
+        if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
+            return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+        }
+        if self.writer.in_step() {
+            self.writer.send(Chunk::FinishStep);
+        }
+        let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
+        for step in committed + 1..=MAX_STEPS {
+            self.at_boundary().await?;
+            if self.signals.cancel.is_cancelled() {
+                return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+            }
+            let done = self.run_step(step, &history).await?;
+            let commit =
+                StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
+            let end = match done.end {
+                StepEnd::Said(reason) => TurnEnd::Completed(reason),
+                StepEnd::Cancelled => TurnEnd::Cancelled,
+                StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Calls(calls) => {
+                    self.persistence.commit_step(&commit).await?;
+                    prompt::remember_step(&mut history, &commit.parts);
+                    if !self.run_calls(calls).await? {
+                        return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+                    }
+                    self.writer.send(Chunk::FinishStep);
+                    prompt::remember_results(&mut history, &self.persistence, self.turn.id, step).await?;
+                    continue;
+                }
+            };
+            let empty = commit.parts.is_empty() && commit.usage.is_zero();
+            return Ok(Ending { end, last: (!empty).then_some(commit) });
+        }
+        let sentence = format!("Exceeded {MAX_STEPS} tool-call rounds without a final response.");
+        Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
+    }
+
+    async fn run_step(
+        &mut self,
+        number: i32,
+        history: &[copilot_shared::message::HistoryMessage],
+    ) -> Result<Step, Stopped> {
+        let request = prompt::request(&self.worker, &self.turn, history);
+        let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
+        tracing::debug!(turn.id = %self.turn.id, step = number, total_tokens = step.usage.total(), "a model call ended");
+        Ok(step)
+    }
+
+    /// Runs the calls of a step. False if the user stopped them.
+    async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
+        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls).await
+    }
+
+    /// Between two steps a turn can change hands without a trace.
+    async fn at_boundary(&mut self) -> Result<(), Stopped> {
+        if self.signals.lost.is_cancelled() {
+            return Err(Stopped::Lost);
+        }
+        if !self.signals.hand_back.is_cancelled() {
+            return Ok(());
+        }
+        self.writer.flush().await?;
+        self.persistence.hand_back().await?;
+        self.worker.publish(&[self.turn.id]).await;
+        Err(Stopped::HandedBack)
+    }
+
+    /// The row ends first, then the stream: what lacks its last chunk is found and sealed, while a
+    /// stream that ended too early could not be taken back.
+    async fn finish(&mut self, ending: Ending) -> Result<(), Stopped> {
+        self.writer.flush().await?;
+        let usage = self.total_usage(ending.last.as_ref());
+        let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
+        self.writer.end(&ending.end, usage);
+        self.worker.publish(&next).await;
+        metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
+        match self.writer.flush().await {
+            Ok(_) => {
+                if self.worker.sealed.try_send(self.turn.id).is_err() {
+                    tracing::debug!(turn.id = %self.turn.id, "left to the reconciler to note as sealed");
+                }
+                Ok(())
+            }
+            // The row has ended, so whoever looks next seals the stream.
+            Err(stopped) => Err(stopped),
+        }
+    }
+
+    fn total_usage(&self, last: Option<&StepCommit>) -> TokenUsage {
+        let mut usage = self.persistence.committed_usage();
+        if let Some(step) = last {
+            usage += step.usage;
+        }
+        usage
+    }
+}

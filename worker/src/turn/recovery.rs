@@ -1,0 +1,118 @@
+//! Where an attempt begins: at the start, or where an earlier one was lost.
+//!
+//! PostgreSQL says which model calls are committed and how far their tool calls got; the stream
+//! says what clients have seen. What clients have seen beyond the commits is taken back; what is
+//! committed and was not seen is sent.
+
+use std::sync::Arc;
+
+use copilot_shared::chunk::Chunk;
+use copilot_shared::fold::Fold;
+use copilot_shared::message::ToolOutcome;
+use copilot_shared::seal;
+use copilot_shared::store::{Claimed, PendingCall};
+use copilot_shared::stream::{Appended, StreamError};
+use copilot_shared::tool::{Repeat, ToolCallStatus};
+use copilot_shared::turn::Turn;
+
+use super::calls::Call;
+use super::{Persistence, Stopped, TurnWriter};
+use crate::running::Signals;
+use crate::worker::Worker;
+
+/// What an attempt goes on with.
+pub(super) struct Recovered {
+    /// Behind everything that clients have seen.
+    pub(super) writer: TurnWriter,
+    /// Calls of the last committed step that have no outcome yet.
+    pub(super) open_calls: Vec<Call>,
+}
+
+pub(super) async fn recover(
+    worker: &Arc<Worker>,
+    claimed: &Claimed,
+    signals: &Signals,
+    persistence: &Persistence,
+) -> Result<Recovered, Stopped> {
+    let turn = &claimed.turn;
+    let fold = if turn.attempt.0 == 1 { Fold::default() } else { seen(worker, turn, signals).await? };
+    let steps = usize::try_from(claimed.steps).unwrap_or(0);
+    let writer = TurnWriter::new(&worker.streams, &worker.store, turn, fold, &signals.lost);
+    if !writer.state(Fold::has_started) {
+        writer.send(Chunk::Start { message_id: turn.id });
+    }
+    if writer.state(Fold::steps_begun) > steps {
+        writer.send_from_state(|fold| fold.retrying(turn.attempt));
+        return Ok(Recovered { writer, open_calls: Vec::new() });
+    }
+    let mut open_calls = Vec::new();
+    if steps > 0 && writer.in_step() {
+        for call in persistence.calls_of_step(turn.id, claimed.steps).await? {
+            if let Some(open) = reopen(worker, call, persistence, &writer).await? {
+                open_calls.push(open);
+            }
+        }
+    }
+    Ok(Recovered { writer, open_calls })
+}
+
+/// What clients have seen, once the older attempts can write no more.
+async fn seen(worker: &Worker, turn: &Turn, signals: &Signals) -> Result<Fold, Stopped> {
+    let mut pause = std::time::Duration::from_millis(20);
+    loop {
+        match look(worker, turn).await {
+            Ok(Some(fold)) => return Ok(fold),
+            Ok(None) => return Err(Stopped::Lost),
+            Err(Stopped::Broken(error)) => {
+                tracing::warn!(turn.id = %turn.id, error = error.as_ref() as &dyn std::error::Error, "the stream could not be read; trying again");
+            }
+            Err(stopped) => return Err(stopped),
+        }
+        tokio::select! {
+            () = signals.lost.cancelled() => return Err(Stopped::Lost),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(std::time::Duration::from_secs(1)),
+        }
+    }
+}
+
+async fn look(worker: &Worker, turn: &Turn) -> Result<Option<Fold>, Stopped> {
+    let broken = |error: StreamError| Stopped::Broken(Box::new(error));
+    if turn.chunk_sequence > 0 && worker.streams.meta(turn.id).await.map_err(broken)?.is_none() {
+        tracing::warn!(turn.id = %turn.id, "the stream was lost; beginning it anew from the history");
+        let fold = seal::rebuild(&worker.store, turn).await.map_err(|error| Stopped::Broken(Box::new(error)))?;
+        return match worker.streams.begin_anew(turn.id, turn.attempt, &fold).await.map_err(broken)? {
+            Appended::Stored => Ok(Some(fold)),
+            Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => Ok(None),
+        };
+    }
+    match worker.streams.raise(turn.id, turn.attempt).await.map_err(broken)? {
+        Appended::Stored => {}
+        Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => return Ok(None),
+    }
+    Ok(Some(worker.streams.read_fold(turn.id).await.map_err(broken)?.unwrap_or_default()))
+}
+
+/// Sends an outcome that clients lack, or decides what becomes of a call without one.
+async fn reopen(
+    worker: &Worker,
+    call: PendingCall,
+    persistence: &Persistence,
+    writer: &TurnWriter,
+) -> Result<Option<Call>, Stopped> {
+    if let Some(outcome) = &call.outcome {
+        if !writer.state(|fold| fold.has_tool_output(&call.id)) {
+            writer.send(Call::outcome_chunk(&call.id, outcome.clone()));
+        }
+        return Ok(None);
+    }
+    let may_repeat = worker.tools.find(&call.name).is_none_or(|tool| tool.repeat() == Repeat::Safe);
+    if call.status == ToolCallStatus::Requested || may_repeat {
+        return Ok(Some(Call::from(call)));
+    }
+    let sentence =
+        "The outcome is unknown: the process that made the call was lost. It may or may not have had its effect.";
+    let outcome = ToolOutcome::Error(sentence.to_owned());
+    persistence.finish_call(&call, &outcome).await?;
+    writer.send(Call::outcome_chunk(&call.id, outcome));
+    Ok(None)
+}

@@ -1,0 +1,314 @@
+//! One model call: its events become chunks as they come, and parts of the history at its end.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use copilot_shared::chunk::Chunk;
+use copilot_shared::fold::Fold;
+use copilot_shared::id::{PartId, ToolCallId};
+use copilot_shared::message::{HistoryMessage, Part, strip_controls, strip_controls_in};
+use copilot_shared::turn::{ErrorCode, Failure, FinishReason};
+use copilot_shared::usage::TokenUsage;
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::calls::Call;
+use super::{Stopped, TurnWriter};
+use crate::model::{ModelError, ModelEvent, ModelRequest};
+use crate::running::Signals;
+use crate::worker::Worker;
+
+/// What a model call came to.
+pub(super) struct Step {
+    /// What it said.
+    pub(super) parts: Vec<Part>,
+    /// What it used.
+    pub(super) usage: TokenUsage,
+    /// How it ended.
+    pub(super) end: StepEnd,
+}
+
+/// How a model call ended.
+pub(super) enum StepEnd {
+    /// The model has said everything.
+    Said(FinishReason),
+    /// It waits for tools.
+    Calls(Vec<Call>),
+    /// The user stopped it.
+    Cancelled,
+    /// It broke.
+    Failed(Failure),
+}
+
+/// More text than this in one call is a provider gone wrong.
+const MAX_STEP_BYTES: usize = 8 << 20;
+
+#[derive(PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Text(PartId),
+    Reasoning(PartId),
+}
+
+struct ModelCall {
+    open: Open,
+    calls: BTreeMap<usize, StreamedCall>,
+    signatures: HashMap<PartId, String>,
+    last_reasoning: Option<PartId>,
+    reported: Option<TokenUsage>,
+    said_bytes: usize,
+    has_content: bool,
+}
+
+struct StreamedCall {
+    id: ToolCallId,
+    name: String,
+    arguments: String,
+}
+
+/// Makes a model call. Dropping the stream of a stopped one drops the provider's connection.
+pub(super) async fn run(
+    worker: &Arc<Worker>,
+    request: ModelRequest,
+    writer: &mut TurnWriter,
+    signals: &Signals,
+) -> Result<Step, Stopped> {
+    let prompt_chars = request.messages.iter().map(spoken_chars).sum::<usize>() + request.system.len();
+    let mut events = worker.model.stream(request);
+    let mut call = ModelCall::new();
+    writer.send(Chunk::StartStep);
+    let end = loop {
+        let event = tokio::select! {
+            biased;
+            () = signals.lost.cancelled() => return Err(Stopped::Lost),
+            () = signals.cancel.cancelled() => break Err(None),
+            event = events.next() => event,
+        };
+        match event {
+            Some(Ok(ModelEvent::Finish(reason))) => break Ok(reason),
+            Some(Ok(event)) => call.take(event, writer),
+            Some(Err(error)) => break Err(Some(failure(&error))),
+            None => break Err(Some(Failure::new(ErrorCode::ProviderError, "The model stopped without an end."))),
+        }
+        if call.said_bytes > MAX_STEP_BYTES {
+            break Err(Some(Failure::new(ErrorCode::ProviderError, "The model's answer is too long.")));
+        }
+        writer.room().await?;
+    };
+    drop(events);
+    Ok(call.end(end, prompt_chars, writer))
+}
+
+impl ModelCall {
+    fn new() -> Self {
+        Self {
+            open: Open::Nothing,
+            calls: BTreeMap::new(),
+            signatures: HashMap::new(),
+            last_reasoning: None,
+            reported: None,
+            said_bytes: 0,
+            has_content: false,
+        }
+    }
+
+    fn take(&mut self, event: ModelEvent, writer: &TurnWriter) {
+        match event {
+            ModelEvent::Text(text) => self.text(&text, writer),
+            ModelEvent::Reasoning(text) => self.reasoning(&text, writer),
+            ModelEvent::ReasoningSignature(signature) => {
+                if let Some(part) = &self.last_reasoning {
+                    self.signatures.insert(part.clone(), strip_controls(&signature));
+                }
+            }
+            ModelEvent::ToolCallStart { index, name } => self.begin_call(index, &name, writer),
+            ModelEvent::ToolCallDelta { index, arguments } => self.call_delta(index, &arguments, writer),
+            ModelEvent::Usage(usage) => self.reported = Some(usage),
+            ModelEvent::Finish(_) => {}
+        }
+    }
+
+    fn text(&mut self, text: &str, writer: &TurnWriter) {
+        let delta = printable(text);
+        if delta.is_empty() {
+            return;
+        }
+        self.count(&delta);
+        let id = match &self.open {
+            Open::Text(id) => id.clone(),
+            Open::Nothing | Open::Reasoning(_) => {
+                self.close(writer);
+                let id = writer.state(Fold::next_part);
+                writer.send(Chunk::TextStart { id: id.clone() });
+                self.open = Open::Text(id.clone());
+                id
+            }
+        };
+        writer.send(Chunk::TextDelta { id, delta: delta.into_owned() });
+    }
+
+    fn reasoning(&mut self, text: &str, writer: &TurnWriter) {
+        let delta = printable(text);
+        if delta.is_empty() {
+            return;
+        }
+        self.count(&delta);
+        let id = match &self.open {
+            Open::Reasoning(id) => id.clone(),
+            Open::Nothing | Open::Text(_) => {
+                self.close(writer);
+                let id = writer.state(Fold::next_part);
+                writer.send(Chunk::ReasoningStart { id: id.clone() });
+                self.open = Open::Reasoning(id.clone());
+                self.last_reasoning = Some(id.clone());
+                id
+            }
+        };
+        writer.send(Chunk::ReasoningDelta { id, delta: delta.into_owned() });
+    }
+
+    fn begin_call(&mut self, index: usize, name: &str, writer: &TurnWriter) {
+        self.close(writer);
+        self.has_content = true;
+        let call = StreamedCall { id: ToolCallId::generate(), name: strip_controls(name), arguments: String::new() };
+        writer.send(Chunk::ToolInputStart {
+            tool_call_id: call.id.clone(),
+            tool_name: call.name.clone(),
+            provider_executed: true,
+        });
+        self.calls.insert(index, call);
+    }
+
+    fn call_delta(&mut self, index: usize, arguments: &str, writer: &TurnWriter) {
+        self.count(arguments);
+        let Some(call) = self.calls.get_mut(&index) else { return };
+        if arguments.is_empty() {
+            return;
+        }
+        call.arguments.push_str(arguments);
+        writer.send(Chunk::ToolInputDelta {
+            tool_call_id: call.id.clone(),
+            input_text_delta: printable(arguments).into_owned(),
+        });
+    }
+
+    fn count(&mut self, text: &str) {
+        self.said_bytes += text.len();
+        self.has_content = true;
+    }
+
+    fn close(&mut self, writer: &TurnWriter) {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => {}
+            Open::Text(id) => writer.send(Chunk::TextEnd { id }),
+            Open::Reasoning(id) => writer.send(Chunk::ReasoningEnd { id }),
+        }
+    }
+
+    fn end(mut self, end: Result<FinishReason, Option<Failure>>, prompt_chars: usize, writer: &TurnWriter) -> Step {
+        self.close(writer);
+        let mut calls = Vec::new();
+        if end.is_ok() {
+            for call in std::mem::take(&mut self.calls).into_values() {
+                let call = Call::parsed(call.id, call.name, &call.arguments);
+                writer.send(call.input_chunk());
+                calls.push(call);
+            }
+        }
+        let parts = writer.state(Fold::open_step_parts).into_iter().map(|part| self.signed(part)).collect();
+        let usage = self.usage(prompt_chars, end.is_ok());
+        let end = match end {
+            Ok(_) if !calls.is_empty() => StepEnd::Calls(calls),
+            Ok(reason) => StepEnd::Said(reason),
+            Err(None) => StepEnd::Cancelled,
+            Err(Some(failure)) => StepEnd::Failed(failure),
+        };
+        Step { parts, usage, end }
+    }
+
+    fn signed(&mut self, part: Part) -> Part {
+        match part {
+            Part::Reasoning { id, text, .. } => {
+                let signature = self.signatures.remove(&id);
+                Part::Reasoning { id, text, signature }
+            }
+            Part::Text { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Context { .. } => part,
+        }
+    }
+
+    /// What the provider reported, else an estimate of what was said; nothing for a call that
+    /// never said anything.
+    fn usage(&self, prompt_chars: usize, complete: bool) -> TokenUsage {
+        match self.reported {
+            Some(reported) if complete || reported.completion > 0 => reported,
+            // A provider that reports at the beginning has not counted what it said since.
+            Some(reported) => TokenUsage {
+                completion: TokenUsage::estimate(0, self.said_bytes).completion,
+                estimated: true,
+                ..reported
+            },
+            None if self.has_content || complete => TokenUsage::estimate(prompt_chars, self.said_bytes),
+            None => TokenUsage::default(),
+        }
+    }
+}
+
+/// Most deltas hold no control characters, and then nothing is copied.
+fn printable(text: &str) -> Cow<'_, str> {
+    let clean = text.bytes().all(|b| (b >= 0x20 && b != 0x7f) || matches!(b, b'\t' | b'\n' | b'\r'));
+    if clean { Cow::Borrowed(text) } else { Cow::Owned(strip_controls(text)) }
+}
+
+fn spoken_chars(message: &HistoryMessage) -> usize {
+    message
+        .parts
+        .iter()
+        .map(|part| match part {
+            Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
+            Part::ToolCall { input, .. } => input.to_string().len(),
+            Part::ToolResult { outcome, .. } => serde_json::to_string(outcome).map_or(0, |json| json.len()),
+            Part::Context { content, .. } => content.len(),
+        })
+        .sum()
+}
+
+fn failure(error: &ModelError) -> Failure {
+    match error {
+        ModelError::ContextTooLong => Failure::new(
+            ErrorCode::ContextTooLong,
+            "Your conversation is too long. Please start a new chat or clear some history.",
+        ),
+        ModelError::Transient { message, .. } | ModelError::Fatal(message) => {
+            Failure::new(ErrorCode::ProviderError, message.clone())
+        }
+    }
+}
+
+/// The arguments as JSON; as the text itself if they are none.
+pub(super) fn parse_arguments(text: &str) -> Value {
+    if text.trim().is_empty() {
+        return Value::Object(serde_json::Map::new());
+    }
+    strip_controls_in(serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_are_json_or_the_text_itself() {
+        assert_eq!(parse_arguments(""), json!({}));
+        assert_eq!(parse_arguments("{\"a\":1}"), json!({"a": 1}));
+        assert_eq!(parse_arguments("{\"a\":"), json!("{\"a\":"));
+        assert_eq!(parse_arguments("{\"a\":\"x\\u0000y\"}"), json!({"a": "xy"}));
+    }
+
+    #[test]
+    fn a_clean_delta_is_not_copied() {
+        assert!(matches!(printable("héllo\n"), Cow::Borrowed(_)));
+        assert_eq!(printable("a\0b"), "ab");
+    }
+}

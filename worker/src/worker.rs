@@ -1,0 +1,223 @@
+//! The process: what it works with, what runs beside the turns, and how it ends.
+
+use std::sync::Arc;
+
+use copilot_shared::id::{TurnId, WorkerId};
+use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::ops::{self, OpsError, Readiness};
+use copilot_shared::queue::{CancelListener, Intake, Publisher};
+use copilot_shared::reconciler::Reconciler;
+use copilot_shared::store::{Store, StoreError};
+use copilot_shared::stream::{StreamError, Streams};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::WorkerConfig;
+use crate::model::Model;
+use crate::model::config::ModelConfigError;
+use crate::running::Running;
+use crate::tools::Toolbox;
+use crate::{intake, lease};
+
+/// What every turn of the process works with.
+pub struct Worker {
+    /// Who it is, from its start to its end.
+    pub id: WorkerId,
+    /// PostgreSQL.
+    pub store: Store,
+    /// Redis.
+    pub streams: Streams,
+    /// RabbitMQ.
+    pub publisher: Publisher,
+    /// The model that answers.
+    pub model: Arc<dyn Model>,
+    /// Its name.
+    pub model_name: String,
+    /// The model that names sessions and its name, if any does.
+    pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// What the model may call.
+    pub tools: Toolbox,
+    /// What runs.
+    pub running: Running,
+    /// Every turn, and what it leaves behind in the background.
+    pub tasks: TaskTracker,
+    /// The process is to end.
+    pub stop: CancellationToken,
+    /// The grace of the shutdown is over.
+    pub grace_over: CancellationToken,
+    /// Streams that were sealed, to be noted together.
+    pub sealed: mpsc::Sender<TurnId>,
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// `DATABASE_URL` is no address.
+    #[error("DATABASE_URL")]
+    Store(#[from] StoreError),
+    /// `REDIS_URL` is no address.
+    #[error("REDIS_URL")]
+    Stream(#[from] StreamError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelConfigError),
+    /// The ops server cannot be started.
+    #[error("WORKER_OPS_LISTEN")]
+    Ops(#[from] OpsError),
+    /// Turns could not be handed over before the end.
+    #[error("{0} turns were still running when the process had to end")]
+    Unclean(usize),
+}
+
+impl Worker {
+    /// Publishes turns that may run now. What fails is in the outbox and found by a reconciler.
+    pub async fn publish(&self, turns: &[TurnId]) {
+        for &turn in turns {
+            if let Err(error) = self.publisher.publish_turn(turn).await {
+                tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a turn could not be published; the reconciler will");
+            }
+        }
+    }
+}
+
+/// Runs until the lifecycle stops; then finishes or hands over what runs.
+pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), WorkerError> {
+    let id = WorkerId::generate();
+    let store = config.servers.store(&config.turns)?;
+    let streams = config.servers.streams(&config.turns)?;
+    let broker = config.servers.broker(&format!("copilot-worker {id}"));
+    let publisher = Publisher::new(broker.clone());
+    let provider = config.model.provider();
+    let title_model = match config.model.title_model() {
+        Some(name) => Some((provider.connect(&name)?, name)),
+        None => None,
+    };
+    let (sealed, sealed_turns) = mpsc::channel(4096);
+    let worker = Arc::new(Worker {
+        id,
+        store: store.clone(),
+        streams: streams.clone(),
+        publisher: publisher.clone(),
+        model: provider.connect(&config.model.chat_model)?,
+        model_name: config.model.chat_model.clone(),
+        title_model,
+        tools: Toolbox::built_in(),
+        running: Running::default(),
+        tasks: TaskTracker::new(),
+        stop: lifecycle.stop.clone(),
+        grace_over: CancellationToken::new(),
+        sealed,
+    });
+
+    let stop = lifecycle.stop.clone();
+    // What must outlive the last turn ends with this.
+    let drained = CancellationToken::new();
+    let (alive, sign_of_life) = watch::channel(false);
+    let intake = Intake::new(broker.clone(), config.worker_concurrency);
+    let cancels = CancelListener::new(broker, id);
+    let readiness = readiness(&worker)
+        .with_state("intake", intake.connected())
+        .with_state("cancels", cancels.connected())
+        .with_state("sign_of_life", sign_of_life);
+    ops::serve(config.worker_ops_listen, readiness, drained.clone()).await?;
+
+    let background = TaskTracker::new();
+    background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
+    background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
+    background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
+    let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
+    background.spawn(reconciler.run(stop.clone()));
+    let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
+    background.spawn(cancels.run(to_cancel, drained.clone()));
+    background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
+    let (deliver, deliveries) = mpsc::channel(1);
+    background.spawn(intake.run(deliver, stop.clone(), drained.clone()));
+    tracing::info!(worker.id = %id, concurrency = config.worker_concurrency, model = %worker.model_name, "taking turns");
+
+    intake::take(Arc::clone(&worker), deliveries).await;
+    stop.cancelled().await;
+    let left = drain(&worker, config.turns.grace()).await;
+    drained.cancel();
+    background.close();
+    background.wait().await;
+    worker.publisher.close().await;
+    worker.streams.close().await;
+    worker.store.close().await;
+    if left == 0 { Ok(()) } else { Err(WorkerError::Unclean(left)) }
+}
+
+/// How long a turn may take to reach a step boundary once the grace is over, before it is cut.
+const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Waits for running turns; then has them handed over at their step boundary; then cuts them, so
+/// that another worker takes them over at once. Returns how many did not even end then.
+async fn drain(worker: &Worker, grace: std::time::Duration) -> usize {
+    worker.tasks.close();
+    tracing::info!(turns = worker.running.len(), "draining");
+    if tokio::time::timeout(grace, worker.tasks.wait()).await.is_ok() {
+        return 0;
+    }
+    worker.grace_over.cancel();
+    worker.running.hand_back_all();
+    if tokio::time::timeout(LAST_CALL, worker.tasks.wait()).await.is_ok() {
+        return 0;
+    }
+    tracing::warn!(turns = worker.running.len(), "cutting turns that reached no step boundary");
+    worker.running.lose_all();
+    if tokio::time::timeout(LAST_CALL, worker.tasks.wait()).await.is_ok() {
+        return 0;
+    }
+    worker.running.len().max(1)
+}
+
+fn readiness(worker: &Worker) -> Readiness {
+    let store = worker.store.clone();
+    let schema = worker.store.clone();
+    let streams = worker.streams.clone();
+    Readiness::default()
+        .with("postgres", move || {
+            let store = store.clone();
+            async move { store.ping().await.is_ok() }
+        })
+        .with("schema", move || {
+            let store = schema.clone();
+            async move { store.is_migrated().await.unwrap_or(false) }
+        })
+        .with("redis", move || {
+            let streams = streams.clone();
+            async move { streams.ping().await.is_ok() }
+        })
+}
+
+async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
+    while let Some(turn) = turns.recv().await {
+        running.cancel(turn);
+    }
+}
+
+/// Notes sealed streams together, once a second. What is lost with the process is sealed again.
+async fn note_sealed(store: Store, mut turns: mpsc::Receiver<TurnId>, stop: CancellationToken) {
+    loop {
+        let last_time = stop.is_cancelled();
+        let mut batch = Vec::new();
+        while let Ok(turn) = turns.try_recv() {
+            batch.push(turn);
+        }
+        if !batch.is_empty()
+            && let Err(error) = store.note_sealed(&batch).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "sealed streams could not be noted; the reconciler will"
+            );
+        }
+        if last_time {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+        }
+    }
+}
