@@ -1,0 +1,3 @@
+//! Takes turns from RabbitMQ, runs the model and its tools, writes chunks.
+
+pub mod model;
