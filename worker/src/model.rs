@@ -1,5 +1,15 @@
 //! The model port: one request in, a stream of events out, whoever the provider is.
 
+pub mod anthropic;
+pub mod config;
+pub mod demo;
+mod failure;
+mod history;
+mod http;
+pub mod openai;
+pub mod retry;
+mod sse;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,4 +93,10 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 pub trait Model: Send + Sync + 'static {
     /// Makes one call.
     fn stream(&self, request: ModelRequest) -> ModelStream;
+
+    /// Makes a call again that failed `failures` times before it said anything. Only a model that
+    /// plays its failures cares how often.
+    fn stream_retry(&self, request: ModelRequest, _failures: u32) -> ModelStream {
+        self.stream(request)
+    }
 }

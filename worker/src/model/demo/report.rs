@@ -1,0 +1,83 @@
+//! What the tools answered, in words.
+
+use copilot_shared::message::{Part, ToolOutcome};
+use serde_json::{Map, Value};
+
+const MAX_LISTED: usize = 10;
+const MAX_CHARS: usize = 600;
+/// The fields that name a thing, in the typed tool responses.
+const NAMES: [&str; 5] = ["title", "name", "path", "filename", "url"];
+/// The fields that hold an answer.
+const ANSWERS: [&str; 6] = ["result", "answer", "time", "content", "text", "value"];
+
+/// The answers of the tools, one paragraph each.
+pub(super) fn results(parts: &[&Part]) -> String {
+    let paragraphs: Vec<String> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::ToolResult { name, outcome: ToolOutcome::Output(value), .. } => Some(output(name, value)),
+            Part::ToolResult { name, outcome: ToolOutcome::Error(error), .. } => {
+                Some(format!("The tool `{name}` failed: {}", short(error)))
+            }
+            _ => None,
+        })
+        .collect();
+    if paragraphs.is_empty() { "That is all.".into() } else { paragraphs.join("\n\n") }
+}
+
+fn output(name: &str, value: &Value) -> String {
+    let lead = format!("The tool `{name}` answered");
+    let Value::Object(fields) = value else { return format!("{lead}: {}", scalar(value)) };
+    let message = fields.get("message").and_then(Value::as_str);
+    let mut lines = vec![message.map_or_else(|| format!("{lead}:"), |message| format!("{lead}: {}", short(message)))];
+    lines.extend(terminal(fields));
+    lines.extend(list(fields));
+    lines.extend(ANSWERS.iter().find_map(|key| fields.get(*key)).map(scalar));
+    if message.is_none() && lines.len() == 1 {
+        lines.push(scalar(value));
+    }
+    lines.join("\n")
+}
+
+/// A command's output and exit code.
+fn terminal(fields: &Map<String, Value>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for stream in ["stdout", "stderr"] {
+        if let Some(text) = fields.get(stream).and_then(Value::as_str).filter(|text| !text.is_empty()) {
+            lines.push(format!("```\n{}\n```", short(text).trim_end()));
+        }
+    }
+    if let Some(code) = fields.get("exit_code").and_then(Value::as_i64) {
+        lines.push(format!("It exited with {code}."));
+    }
+    lines
+}
+
+/// The first list of things, by their names.
+fn list(fields: &Map<String, Value>) -> Vec<String> {
+    let Some(items) = fields.values().find_map(Value::as_array) else { return Vec::new() };
+    let name = |item: &Value| match item {
+        Value::Object(item) => NAMES.iter().find_map(|key| item.get(*key)).map(scalar),
+        item => Some(scalar(item)),
+    };
+    let mut lines: Vec<String> =
+        items.iter().take(MAX_LISTED).filter_map(name).map(|name| format!("- {name}")).collect();
+    if items.len() > MAX_LISTED {
+        lines.push(format!("… and {} more.", items.len() - MAX_LISTED));
+    }
+    lines
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => short(text),
+        other => short(&other.to_string()),
+    }
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
