@@ -63,7 +63,12 @@ impl Services {
 
     /// A store with short leases and no caps.
     pub fn store(&self) -> Store {
-        self.store_with(StoreSettings { lease: Duration::from_secs(2), max_running: 0, max_in_flight: 0, connections: 8 })
+        self.store_with(StoreSettings {
+            lease: Duration::from_secs(2),
+            max_running: 0,
+            max_in_flight: 0,
+            connections: 8,
+        })
     }
 
     /// A store by other settings.

@@ -40,7 +40,8 @@ impl Process {
     /// Starts a worker and waits until it is ready.
     pub async fn worker(services: &Services, environment: &[(&str, &str)]) -> Self {
         let ops = free_port();
-        let process = Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops);
+        let process =
+            Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops);
         process.ready().await;
         process
     }

@@ -99,7 +99,9 @@ async fn a_turn_is_answered_and_the_history_equals_the_stream() {
 async fn a_turn_calls_a_tool_and_answers_with_its_result() {
     let Scene { services, store, streams, ann, session } = scene().await;
     let _worker = Process::worker(&services, &[]).await;
-    let turn = submit(&services, &store, session, &ann, "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=3").await;
+    let turn =
+        submit(&services, &store, session, &ann, "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=3")
+            .await;
     assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
     let roles: Vec<Role> = store.turn_messages(turn.id).await.unwrap().into_iter().map(|m| m.role).collect();
     assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant]);

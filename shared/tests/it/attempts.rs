@@ -133,7 +133,10 @@ async fn a_step_with_calls_is_committed_and_its_ledger_followed_to_the_end() {
 
     store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap();
     let history = store.turn_messages(turn.id).await.unwrap();
-    assert_eq!(history.iter().map(|m| m.role).collect::<Vec<_>>(), [Role::User, Role::Assistant, Role::Tool, Role::Tool]);
+    assert_eq!(
+        history.iter().map(|m| m.role).collect::<Vec<_>>(),
+        [Role::User, Role::Assistant, Role::Tool, Role::Tool]
+    );
     assert!(
         matches!(&history[3].parts[0], Part::ToolResult { outcome: ToolOutcome::Error(why), .. } if why.contains("Stopped")),
         "no call of an ended turn is left open"

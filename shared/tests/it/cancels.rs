@@ -126,10 +126,11 @@ async fn a_turn_that_never_began_gets_a_whole_stream() {
     let failure = TurnEnd::Failed(Failure::new(ErrorCode::QueueTimeout, "Nobody came."));
     end_without_worker(&store, &streams, &turn, &failure).await.unwrap();
     let stored = streams.read_after(turn.id, 0).await.unwrap();
-    let frames: Vec<Frame> =
-        stored.batches.iter().flat_map(|batch| parse_frames(&batch.frames).unwrap()).collect();
+    let frames: Vec<Frame> = stored.batches.iter().flat_map(|batch| parse_frames(&batch.frames).unwrap()).collect();
     assert!(matches!(frames.first(), Some(Frame::Chunk(Some(1), Chunk::Start { .. }))));
-    assert!(matches!(&frames[2], Frame::Chunk(_, Chunk::Error { error_text }) if error_text.starts_with("[code:queue_timeout] ")));
+    assert!(
+        matches!(&frames[2], Frame::Chunk(_, Chunk::Error { error_text }) if error_text.starts_with("[code:queue_timeout] "))
+    );
     assert!(matches!(frames.last(), Some(Frame::Chunk(_, Chunk::Finish { .. }))));
     assert!(store.unsealed_turns(Duration::ZERO).await.unwrap().is_empty());
 }
@@ -148,9 +149,11 @@ async fn a_lost_stream_of_an_ended_turn_is_rebuilt_from_the_history() {
     let row = store.find_turn(id, turn.id).await.unwrap().unwrap();
     assert!(seal(&store, &streams, &row).await.unwrap());
     let fold: Fold = streams.read_fold(turn.id).await.unwrap().unwrap();
-    assert!(fold.replay().iter().any(
-        |frame| matches!(frame, Frame::Chunk(_, Chunk::TextDelta { delta, .. }) if delta == "the answer")
-    ));
+    assert!(
+        fold.replay()
+            .iter()
+            .any(|frame| matches!(frame, Frame::Chunk(_, Chunk::TextDelta { delta, .. }) if delta == "the answer"))
+    );
     assert!(fold.sequence > 1_000_000, "no cursor of the lost stream fits into the new one");
     assert!(store.unsealed_turns(Duration::ZERO).await.unwrap().is_empty());
 }

@@ -50,8 +50,12 @@ async fn what_is_forgotten_lapsed_or_stuck_is_found() {
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
     // As if nobody had been told that the second may run.
     services.sql("DELETE FROM outbox").await;
-    services.sql("UPDATE messages SET sequence = NULL WHERE turn_id IN (SELECT id FROM turns WHERE status = 'queued')").await;
-    services.sql("UPDATE turns SET ready_at = NULL, created_at = now() - interval '1 minute' WHERE status = 'queued'").await;
+    services
+        .sql("UPDATE messages SET sequence = NULL WHERE turn_id IN (SELECT id FROM turns WHERE status = 'queued')")
+        .await;
+    services
+        .sql("UPDATE turns SET ready_at = NULL, created_at = now() - interval '1 minute' WHERE status = 'queued'")
+        .await;
     assert_eq!(store.promote_stuck().await.unwrap(), [second.id]);
 }
 
