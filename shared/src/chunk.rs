@@ -199,7 +199,7 @@ pub enum Frame {
 /// Writes a chunk as an event with its cursor.
 pub fn write_frame(out: &mut Vec<u8>, turn: TurnId, sequence: u64, chunk: &Chunk) {
     // Writing into a Vec cannot fail, and neither can serialising a chunk: its maps have string keys.
-    let id = write!(out, "id: {turn}:{sequence}\n");
+    let id = writeln!(out, "id: {turn}:{sequence}");
     debug_assert!(id.is_ok());
     write_bare_frame(out, chunk);
 }
@@ -214,6 +214,7 @@ pub fn write_bare_frame(out: &mut Vec<u8>, chunk: &Chunk) {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 struct UsageComment {
     prompt_tokens: i64,
     completion_tokens: i64,

@@ -50,7 +50,7 @@ impl Reconciler {
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
-            if let Err(error) = self.look(count % RARE == 0).await {
+            if let Err(error) = self.look(count.is_multiple_of(RARE)).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the reconciler could not look; trying again");
             }
         }

@@ -51,7 +51,8 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+        let code =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
         // 08 connection, 57P shutdown, 53 out of resources, 40 rollback (PostgreSQL, appendix A).
         let passing = ["08", "57P", "53", "40"].iter().any(|class| code.starts_with(class));
         let transport = matches!(

@@ -133,6 +133,16 @@ impl Streams {
         Ok(())
     }
 
+    /// Writes and reads through every layer and leaves no key behind.
+    pub async fn probe(&self) -> Result<(), StreamError> {
+        let key = format!("{}health-check:{}", self.settings.prefix, uuid::Uuid::new_v4());
+        let client = self.pool.next();
+        let _set: () = client.set(&key, "1", Some(Expiration::EX(5)), None, false).await?;
+        let _value: Option<String> = client.get(&key).await?;
+        let _deleted: i64 = client.del(&key).await?;
+        Ok(())
+    }
+
     /// Closes every connection.
     pub async fn close(&self) {
         if let Err(error) = self.pool.quit().await {

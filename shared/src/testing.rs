@@ -2,7 +2,12 @@
 //!
 //! `DATABASE_URL`, `REDIS_URL` and `RABBITMQ_URL` name the servers; `deploy/test` starts them.
 //! Where they are missing a test fails: a skipped one would look like a passed one.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot have its servers must fail")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot have its servers must fail"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +86,7 @@ impl Services {
         Streams::connect(StreamSettings {
             url: self.redis_url.clone(),
             prefix: self.redis_prefix.clone(),
-            ttl: Duration::from_secs(60),
+            ttl: Duration::from_mins(1),
             connections: 2,
         })
         .expect("REDIS_URL is an address")

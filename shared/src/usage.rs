@@ -44,7 +44,7 @@ impl AddAssign for TokenUsage {
         self.completion = self.completion.saturating_add(other.completion);
         self.cache_read = self.cache_read.saturating_add(other.cache_read);
         self.cache_creation = self.cache_creation.saturating_add(other.cache_creation);
-        self.estimated |= other.estimated;
+        self.estimated = self.estimated || other.estimated;
     }
 }
 

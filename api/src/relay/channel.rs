@@ -32,11 +32,7 @@ pub(super) enum Found {
     /// Nothing that it has not.
     Nothing,
     /// Batches that follow what it has; `next` is what it wants after them.
-    Frames {
-        frames: Bytes,
-        next: u64,
-        ends: bool,
-    },
+    Frames { frames: Bytes, next: u64, ends: bool },
     /// What it wants next is no longer here.
     Behind,
 }

@@ -120,7 +120,12 @@ impl Hub {
     fn dispatch(&self, message: Message) {
         let Some(turn) = self.streams.turn_of_channel(&message.channel) else { return };
         let Some(channel) = self.lock().get(&turn).map(Arc::clone) else { return };
-        match message.value.into_bytes().ok_or(copilot_shared::stream::BatchError).and_then(Batch::parse) {
+        match message
+            .value
+            .into_bytes()
+            .ok_or(copilot_shared::stream::BatchError)
+            .and_then(|bytes| Batch::parse(&bytes))
+        {
             Ok(batch) => channel.push(batch),
             Err(error) => tracing::error!(turn.id = %turn, %error, "a published batch cannot be read"),
         }
@@ -132,7 +137,10 @@ impl Hub {
         pending.dedup();
         let (wanted, unwanted): (Vec<_>, Vec<_>) = {
             let channels = self.lock();
-            pending.drain(..).map(|turn| (turn, channels.get(&turn).map(Arc::clone))).partition(|(_, channel)| channel.is_some())
+            pending
+                .drain(..)
+                .map(|turn| (turn, channels.get(&turn).map(Arc::clone)))
+                .partition(|(_, channel)| channel.is_some())
         };
         if !unwanted.is_empty() {
             let names: Vec<String> = unwanted.iter().map(|(turn, _)| self.streams.channel(*turn)).collect();

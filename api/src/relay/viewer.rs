@@ -235,7 +235,11 @@ impl Viewer {
             Ok(Some(meta)) => meta.base >= self.next || meta.last + 1 < self.next,
             Ok(None) => matches!(
                 self.relay.store.turn_of_any_session(self.turn).await,
-                Ok(None | Some(copilot_shared::turn::Turn { status: TurnStatus::Completed | TurnStatus::Failed | TurnStatus::Cancelled, .. }))
+                Ok(None
+                    | Some(copilot_shared::turn::Turn {
+                        status: TurnStatus::Completed | TurnStatus::Failed | TurnStatus::Cancelled,
+                        ..
+                    }))
             ),
             Err(_) => false,
         }

@@ -96,7 +96,7 @@ impl Process {
     /// Asks it to end, and returns whether it did so cleanly.
     pub async fn terminate(mut self) -> bool {
         self.signal("TERM");
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), self.child.wait()).await;
         ended.expect("the process ends").expect("its status is known").success()
     }
 }

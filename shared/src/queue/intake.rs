@@ -17,7 +17,7 @@ use super::{Broker, MessageError, Pause, QueueError, RunTurn};
 /// redelivers it at once. After it the lease alone guards the turn: the broker closes the channel
 /// of a consumer that holds a message for 30 minutes (RabbitMQ documentation, "Consumers",
 /// Delivery Acknowledgement Timeout).
-pub const LONGEST_UNACKNOWLEDGED: Duration = Duration::from_secs(15 * 60);
+pub const LONGEST_UNACKNOWLEDGED: Duration = Duration::from_mins(15);
 
 /// A message that must be settled once. Dropped unsettled it stays with the broker, which
 /// redelivers it when the connection ends.
@@ -106,7 +106,7 @@ impl Intake {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "no consumer of turns; trying again")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no consumer of turns; trying again");
                 }
             }
             tokio::select! {

@@ -44,7 +44,7 @@ impl Store {
         user: Option<&UserId>,
         by: &str,
     ) -> Result<CancelRequest, StoreError> {
-        if let Some(turn) = self.mark_cancelled_running(session, by).await? {
+        if let Some(turn) = self.cancel_running(session, by).await? {
             return Ok(CancelRequest::Requested(turn));
         }
         let dropped = self.drop_waiting(session, user, None, by).await?;
@@ -52,10 +52,11 @@ impl Store {
             return Ok(CancelRequest::Dropped(dropped));
         }
         // It may have been claimed between the two looks.
-        Ok(self.mark_cancelled_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+        Ok(self.cancel_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
     }
 
-    async fn mark_cancelled_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
+    /// Writes the intent to stop a session's running turn, if there is one.
+    pub async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
         let turn = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
              WHERE session_id = $1 AND status = 'running' RETURNING id",

@@ -225,7 +225,7 @@ async fn insert_turn(
     new: &NewTurn,
     ready: bool,
 ) -> Result<Turn, SubmitError> {
-    let priority: i16 = if new.on_busy == OnBusy::Interrupt { 1 } else { 0 };
+    let priority = i16::from(new.on_busy == OnBusy::Interrupt);
     let row: TurnRow = sqlx::query_as(concat!(
         "WITH place AS (UPDATE sessions SET updated_at = now(), next_sequence = next_sequence + $6::boolean::integer \
              WHERE id = $1 RETURNING next_sequence - 1 AS sequence), \

@@ -30,7 +30,7 @@ impl Batch {
     }
 
     /// Reads a stored or published batch; the frames share its memory.
-    pub fn parse(stored: Bytes) -> Result<Self, BatchError> {
+    pub fn parse(stored: &Bytes) -> Result<Self, BatchError> {
         let head_end = stored.iter().take(96).position(|&b| b == b'\n').ok_or(BatchError)?;
         let head = stored.get(..head_end).and_then(|head| std::str::from_utf8(head).ok()).ok_or(BatchError)?;
         let mut words = head.split(' ');
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_batch_reads_back() {
         let stored = Bytes::from(format!("{}data: x\n\n", Batch::header(3, 5, 9, true)));
-        let batch = Batch::parse(stored).unwrap();
+        let batch = Batch::parse(&stored).unwrap();
         assert_eq!((batch.first, batch.last, batch.ends), (5, 9, true));
         assert_eq!(&batch.frames[..], b"data: x\n\n");
     }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn another_version_is_refused() {
         for bad in ["", "2 1 1 1 0\n", "1 1 1 1\n", "1 1 x 1 0\n", "1 1 1 1 0 0\n", "1 1 1 1 0"] {
-            assert_eq!(Batch::parse(Bytes::from(bad)), Err(BatchError), "{bad:?}");
+            assert_eq!(Batch::parse(&Bytes::from(bad)), Err(BatchError), "{bad:?}");
         }
     }
 }

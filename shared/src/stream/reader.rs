@@ -57,9 +57,18 @@ impl Streams {
         let mut batches = Vec::with_capacity(entries.len());
         for (_id, fields) in entries {
             let payload = fields.into_iter().nth(1).and_then(Value::into_bytes).unwrap_or_default();
-            batches.push(Batch::parse(payload)?);
+            batches.push(Batch::parse(&payload)?);
         }
         Ok(Stored { batches, more })
+    }
+
+    /// The oldest chunk that is stored.
+    pub async fn oldest_sequence(&self, turn: TurnId) -> Result<Option<u64>, StreamError> {
+        let entries: Vec<(Value, Vec<Value>)> =
+            self.pool.next().xrange(self.chunks_key(turn), "-", "+", Some(1)).await?;
+        let Some((_id, fields)) = entries.into_iter().next() else { return Ok(None) };
+        let payload = fields.into_iter().nth(1).and_then(Value::into_bytes).unwrap_or_default();
+        Ok(Some(Batch::parse(&payload)?.first))
     }
 
     /// The state after every stored chunk; `None` if there is no stream.

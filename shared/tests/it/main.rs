@@ -1,4 +1,5 @@
 //! The adapters against the real servers.
+#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
 mod attempts;
 mod cancels;

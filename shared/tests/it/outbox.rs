@@ -14,7 +14,7 @@ fn reconciler(services: &Services) -> Reconciler {
         store: services.store(),
         streams: services.streams(),
         publisher: services.publisher(),
-        longest_wait: Some(Duration::from_secs(60)),
+        longest_wait: Some(Duration::from_mins(1)),
     }
 }
 

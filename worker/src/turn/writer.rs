@@ -310,7 +310,7 @@ impl Appender {
         let mut buffer = self.shared.lock();
         // The snapshot holds what the fold holds, so the batch must reach as far.
         let first = batch.first;
-        let old = Batch::parse(batch.payload.clone()).ok()?;
+        let old = Batch::parse(&batch.payload).ok()?;
         let mut frames = old.frames.to_vec();
         frames.extend_from_slice(&buffer.frames);
         buffer.frames = frames;
