@@ -217,7 +217,8 @@ pub(crate) fn question(text: &str) -> ModelRequest {
 
 /// All that a model says to a question.
 pub(crate) async fn ask(model: &Arc<dyn Model>) -> Vec<Outcome> {
-    model.stream(question("hi")).collect().await
+    let answer = model.stream(question("hi")).collect();
+    tokio::time::timeout(Duration::from_secs(20), answer).await.expect("the model hangs")
 }
 
 /// The only event, which must be an error.
