@@ -206,7 +206,10 @@ pub(super) mod tests {
             .map(|entry| match entry {
                 Entry::User(text) => format!("U:{text}"),
                 Entry::Assistant(parts) => format!("A:{}", parts.iter().map(part).collect::<String>()),
-                Entry::Results(answers) => answers.iter().map(|a| format!("R:{}={}", a.id, a.text)).collect(),
+                Entry::Results(answers) => {
+                    let answers: Vec<String> = answers.iter().map(|a| format!("R:{}={}", a.id, a.text)).collect();
+                    answers.concat()
+                }
             })
             .collect()
     }

@@ -12,7 +12,7 @@ use copilot_shared::turn::FinishReason;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url, redirect};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::failure::{self, Report};
@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// How long to read an error's body: its status alone says enough.
+const ERROR_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the usage figures after the model said that it is done.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait for the end of the body after the last event. A connection whose body was not
@@ -105,15 +107,17 @@ struct HasError<'a> {
 /// As much of an error's body as explains it; a body that breaks off explains what it can.
 async fn read_bounded(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < MAX_ERROR_BYTES {
-        match response.chunk().await {
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
-            Ok(None) => break,
-            Err(error) => {
-                tracing::debug!(%error, "the body of an error broke off");
-                break;
+    let read = async {
+        while body.len() < MAX_ERROR_BYTES {
+            match response.chunk().await {
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) => return,
+                Err(error) => return tracing::debug!(%error, "the body of an error broke off"),
             }
         }
+    };
+    if timeout(ERROR_TIMEOUT, read).await.is_err() {
+        tracing::debug!("the body of an error takes too long");
     }
     body.truncate(MAX_ERROR_BYTES);
     body
@@ -148,32 +152,23 @@ pub(super) fn call(
     mut decoder: impl Decoder,
 ) -> ModelStream {
     Box::pin(try_stream! {
-        let mut response = endpoint.post(body?).await?;
-        let mut segments = SseDecoder::new(MAX_EVENT_BYTES);
+        let mut body = Body::new(endpoint.post(body?).await?);
         let mut said = Vec::new();
-        let mut progress = Progress::Open;
-        while let Some(segment) = next_segment(&mut response, progress).await? {
-            if progress == Progress::Done {
-                continue;
+        while let Some(data) = body.next_event().await? {
+            let progress = decoder.read(&data, &mut said)?;
+            for event in said.drain(..) {
+                yield event;
             }
-            segments.push(&segment);
-            while let Some(data) = segments.next_event()? {
-                let read = decoder.read(&data, &mut said)?;
-                for event in said.drain(..) {
-                    yield event;
-                }
-                match read {
-                    Progress::Open => {}
-                    Progress::Failed => Err(endpoint.reported(&data))?,
-                    Progress::Stopped => progress = read,
-                    Progress::Done => {
-                        progress = read;
-                        break;
-                    }
+            match progress {
+                Progress::Open => {}
+                Progress::Failed => Err(endpoint.reported(&data))?,
+                Progress::Stopped => body.expect_end(),
+                Progress::Done => {
+                    body.drain().await;
+                    break;
                 }
             }
         }
-        segments.end()?;
         let reason = decoder.finish(&mut said)?;
         for event in said.drain(..) {
             yield event;
@@ -182,22 +177,58 @@ pub(super) fn call(
     })
 }
 
-/// The next piece of the body. Once the model has stopped, what breaks or stays away is not missed.
-async fn next_segment(response: &mut Response, progress: Progress) -> Result<Option<Bytes>, ModelError> {
-    let patience = match progress {
-        Progress::Open | Progress::Failed => {
-            return response.chunk().await.map_err(|error| failure::from_transport(&error));
+/// An answer's body as events.
+struct Body {
+    response: Response,
+    segments: SseDecoder,
+    /// Until when to wait for what follows after the model has stopped.
+    end: Option<Instant>,
+}
+
+impl Body {
+    fn new(response: Response) -> Self {
+        Self { response, segments: SseDecoder::new(MAX_EVENT_BYTES), end: None }
+    }
+
+    /// The data of the next event; `None` when the answer is over.
+    async fn next_event(&mut self) -> Result<Option<Bytes>, ModelError> {
+        loop {
+            if let Some(data) = self.segments.next_event()? {
+                return Ok(Some(data));
+            }
+            let Some(segment) = self.next_segment().await? else {
+                self.segments.end()?;
+                return Ok(None);
+            };
+            self.segments.push(&segment);
         }
-        Progress::Stopped => TAIL_TIMEOUT,
-        Progress::Done => DRAIN_TIMEOUT,
-    };
-    match timeout(patience, response.chunk()).await {
-        Ok(Ok(segment)) => Ok(segment),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the connection broke after the answer was complete");
-            Ok(None)
+    }
+
+    /// Once the model has stopped, what breaks or stays away is not missed.
+    async fn next_segment(&mut self) -> Result<Option<Bytes>, ModelError> {
+        let Some(end) = self.end else {
+            return self.response.chunk().await.map_err(|error| failure::from_transport(&error));
+        };
+        match timeout_at(end, self.response.chunk()).await {
+            Ok(Ok(segment)) => Ok(segment),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the connection broke after the answer was complete");
+                Ok(None)
+            }
+            Err(_) => Ok(None),
         }
-        Err(_) => Ok(None),
+    }
+
+    fn expect_end(&mut self) {
+        self.end.get_or_insert_with(|| Instant::now() + TAIL_TIMEOUT);
+    }
+
+    /// Reads to the end of the body, if it is near.
+    async fn drain(&mut self) {
+        let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+        if timeout(DRAIN_TIMEOUT, rest).await.is_err() {
+            tracing::debug!("the model provider keeps the connection open after its answer");
+        }
     }
 }
 

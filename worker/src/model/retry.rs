@@ -116,7 +116,7 @@ mod tests {
     use futures_util::stream;
     use tokio::time::Instant;
 
-    type Events = Vec<Result<ModelEvent, ModelError>>;
+    type Events = Vec<Outcome>;
 
     /// Plays one list of events per call and notes how many failures each call was told of.
     struct Scripted(Mutex<(Vec<Events>, Vec<u32>)>);
@@ -133,16 +133,18 @@ mod tests {
         }
     }
 
-    fn transient(retry_after: Option<u64>) -> Result<ModelEvent, ModelError> {
+    type Outcome = Result<ModelEvent, ModelError>;
+
+    fn transient(retry_after: Option<u64>) -> Outcome {
         Err(ModelError::Transient { message: "busy".into(), retry_after: retry_after.map(Duration::from_secs) })
     }
 
-    fn text() -> Result<ModelEvent, ModelError> {
-        Ok(ModelEvent::Text("hi".into()))
+    fn text() -> ModelEvent {
+        ModelEvent::Text("hi".into())
     }
 
-    fn finish() -> Result<ModelEvent, ModelError> {
-        Ok(ModelEvent::Finish(FinishReason::Stop))
+    fn finish() -> ModelEvent {
+        ModelEvent::Finish(FinishReason::Stop)
     }
 
     /// What came out, what each call was told, and how long it took.
@@ -165,8 +167,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_before_the_first_word_is_not_seen() {
         let (events, told, took) =
-            run(vec![vec![transient(None)], vec![transient(None)], vec![text(), finish()]]).await;
-        assert_eq!(events, [text(), finish()]);
+            run(vec![vec![transient(None)], vec![transient(None)], vec![Ok(text()), Ok(finish())]]).await;
+        assert_eq!(events, [Ok(text()), Ok(finish())]);
         assert_eq!(told, [0, 1, 2]);
         assert!(took >= Duration::from_millis(1500) && took <= Duration::from_millis(3100), "{took:?}");
     }
@@ -174,15 +176,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn figures_alone_do_not_hinder_a_second_call() {
         let usage = || Ok(ModelEvent::Usage(TokenUsage { prompt: 3, ..TokenUsage::default() }));
-        let (events, told, _) = run(vec![vec![usage(), transient(None)], vec![text(), finish()]]).await;
-        assert_eq!(events, [usage(), text(), finish()]);
+        let (events, told, _) = run(vec![vec![usage(), transient(None)], vec![Ok(text()), Ok(finish())]]).await;
+        assert_eq!(events, [usage(), Ok(text()), Ok(finish())]);
         assert_eq!(told, [0, 1]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_after_the_first_word_passes_through() {
-        let (events, told, _) = run(vec![vec![text(), transient(None)]]).await;
-        assert_eq!(events, [text(), transient(None)]);
+        let (events, told, _) = run(vec![vec![Ok(text()), transient(None)]]).await;
+        assert_eq!(events, [Ok(text()), transient(None)]);
         assert_eq!(told, [0]);
     }
 
@@ -195,9 +197,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_providers_own_wait_counts_up_to_a_bound() {
-        let (_, _, took) = run(vec![vec![transient(Some(12))], vec![finish()]]).await;
+        let (_, _, took) = run(vec![vec![transient(Some(12))], vec![Ok(finish())]]).await;
         assert!(took >= Duration::from_secs(12) && took < Duration::from_secs(13), "{took:?}");
-        let (_, _, took) = run(vec![vec![transient(Some(3600))], vec![finish()]]).await;
+        let (_, _, took) = run(vec![vec![transient(Some(3600))], vec![Ok(finish())]]).await;
         assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(31), "{took:?}");
     }
 

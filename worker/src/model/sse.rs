@@ -176,7 +176,8 @@ mod tests {
             end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
             size in 1_usize..9,
         ) {
-            let body: String = texts.iter().map(|text| format!("data: {text}{end}{end}")).collect();
+            let events: Vec<String> = texts.iter().map(|text| format!("data: {text}{end}{end}")).collect();
+            let body = events.concat();
             let segments: Vec<&[u8]> = body.as_bytes().chunks(size).collect();
             prop_assert_eq!(decode(&segments).unwrap(), texts);
         }

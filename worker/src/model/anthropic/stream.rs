@@ -61,6 +61,7 @@ struct Message {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the provider's")]
 struct Usage {
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
@@ -186,7 +187,10 @@ impl MessageDecoder {
             cache_creation: figure(usage.cache_creation_input_tokens, self.usage.cache_creation),
             estimated: false,
         };
-        said.push(ModelEvent::Usage(self.usage));
+        // Some servers put zeros where they know nothing.
+        if !self.usage.is_zero() {
+            said.push(ModelEvent::Usage(self.usage));
+        }
     }
 }
 
@@ -215,12 +219,12 @@ mod tests {
         (said, end)
     }
 
-    fn start(index: u64, block: Value) -> Value {
-        json!({"type": "content_block_start", "index": index, "content_block": block})
+    fn start(index: u64, block: impl Into<Value>) -> Value {
+        json!({"type": "content_block_start", "index": index, "content_block": block.into()})
     }
 
-    fn delta(index: u64, delta: Value) -> Value {
-        json!({"type": "content_block_delta", "index": index, "delta": delta})
+    fn delta(index: u64, delta: impl Into<Value>) -> Value {
+        json!({"type": "content_block_delta", "index": index, "delta": delta.into()})
     }
 
     fn stop(index: u64) -> Value {
@@ -285,6 +289,7 @@ mod tests {
     #[test]
     fn figures_add_up_over_the_events() {
         let (said, _) = read(&[
+            json!({"type": "message_start", "message": {"usage": {"input_tokens": 0}}}),
             json!({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 10, "output_tokens": 1,
                 "cache_read_input_tokens": 400, "cache_creation_input_tokens": 50}}}),
             json!({"type": "ping"}),

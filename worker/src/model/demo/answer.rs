@@ -92,13 +92,10 @@ fn introduced(scene: &Scene<'_>) -> Option<String> {
 }
 
 fn otherwise(scene: &Scene<'_>) -> String {
-    let mut text = format!("You said: {}", quoted(&scene.question));
-    if let Some(before) = scene.asked.last() {
-        text.push_str(&format!(" Before that you said: {}", quoted(before)));
-    }
-    if let Some((url, _)) = scene.context {
-        text.push_str(&format!(" You are looking at {url}."));
-    }
-    text.push_str(" I am the demo model, so this is all I can say about it. Ask me what I can do.");
-    text
+    let said = Some(format!("You said: {}", quoted(&scene.question)));
+    let before = scene.asked.last().map(|before| format!("Before that you said: {}", quoted(before)));
+    let page = scene.context.map(|(url, _)| format!("You are looking at {url}."));
+    let end = "I am the demo model, so this is all I can say about it. Ask me what I can do.";
+    let sentences: Vec<String> = [said, before, page, Some(end.into())].into_iter().flatten().collect();
+    sentences.join(" ")
 }

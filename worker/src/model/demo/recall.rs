@@ -13,6 +13,11 @@ const NOT_TELLING: [&str; 26] = [
     "remember", "with", "from", "about", "your", "again", "please", "could", "would", "said", "call", "called", "were",
 ];
 
+const ABOUT_THE_USER: [&str; 8] =
+    ["did i say", "did i ask", "did i write", "have i said", "my first", "my last", "my previous", "i said first"];
+const ABOUT_THE_MODEL: [&str; 6] =
+    ["did you say", "did you answer", "did you tell", "your first", "your last", "your previous"];
+
 /// The answer to a question about the conversation; `None` if it is none, or nothing is known.
 pub(super) fn recall(scene: &Scene<'_>) -> Option<String> {
     let question = plain(&scene.question);
@@ -20,32 +25,13 @@ pub(super) fn recall(scene: &Scene<'_>) -> Option<String> {
     if has(&["how many messages", "how many questions"]) {
         return Some(format!("You have sent {} messages, this one included.", scene.asked.len() + 1));
     }
-    if has(&[
-        "did i say",
-        "did i ask",
-        "did i write",
-        "have i said",
-        "my first",
-        "my last",
-        "my previous",
-        "i said first",
-    ]) && let Some(answer) = by_position(&question, &scene.asked, "You said")
-    {
-        return Some(answer);
-    }
-    if has(&["did you say", "did you answer", "did you tell", "your first", "your last", "your previous"])
-        && let Some(answer) = by_position(&question, &scene.said, "I said")
-    {
-        return Some(answer);
-    }
-    if !is_question(&question) {
-        return None;
-    }
-    let topic = topic_of(&question);
+    let topic = topic_of(&question).filter(|_| is_question(&question));
     topic
         .as_deref()
         .and_then(|topic| fact(topic, &scene.asked))
-        .or_else(|| by_words(&question, &scene.asked))
+        .or_else(|| has(&ABOUT_THE_USER).then(|| by_position(&question, &scene.asked, "You said")).flatten())
+        .or_else(|| has(&ABOUT_THE_MODEL).then(|| by_position(&question, &scene.said, "I said")).flatten())
+        .or_else(|| is_question(&question).then(|| by_words(&question, &scene.asked)).flatten())
         .or_else(|| everything(&question, &scene.asked))
         .or_else(|| topic.map(|topic| format!("You have not told me your {topic} yet.")))
 }

@@ -86,6 +86,8 @@ async fn it_knows_what_was_said() {
     assert!(answer("What did I say first?").await.contains("My name is Ada Lovelace, and my dog is Rex."));
     assert!(answer("what did I say last?").await.contains("I live in Graz"));
     assert!(answer("What’s my name?").await.contains("Ada Lovelace"));
+    assert!(answer("What did I say my name was?").await.contains("Ada Lovelace"));
+    assert!(answer("What was my last message?").await.contains("I live in Graz"));
     assert!(answer("Who is my dog again?").await.contains("Rex"));
     assert!(answer("Do you remember where I live?").await.contains("Graz"));
     assert!(answer("What did you say first?").await.contains("Nice."));

@@ -107,6 +107,8 @@ impl Decoder for ChatDecoder {
         }
         if let Some(usage) = chunk.usage.as_ref().map(TokenUsage::from)
             && self.usage != Some(usage)
+            // Some servers put zeros where they know nothing.
+            && !usage.is_zero()
         {
             self.usage = Some(usage);
             said.push(ModelEvent::Usage(usage));
@@ -174,8 +176,8 @@ mod tests {
         (said, end)
     }
 
-    fn delta(delta: Value) -> Value {
-        json!({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+    fn delta(delta: impl Into<Value>) -> Value {
+        json!({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta.into(), "finish_reason": null}]})
     }
 
     fn stop(reason: &str) -> Value {
@@ -200,7 +202,8 @@ mod tests {
     fn cached_tokens_are_taken_out_of_the_prompt() {
         let usage = json!({"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 7,
             "prompt_tokens_details": {"cached_tokens": 400, "audio_tokens": 0}}});
-        let (said, _) = read(&[stop("stop"), usage.clone(), usage]);
+        let zero = json!({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}});
+        let (said, _) = read(&[zero, stop("stop"), usage.clone(), usage]);
         let expected = TokenUsage { prompt: 600, completion: 7, cache_read: 400, ..TokenUsage::default() };
         assert_eq!(said, [ModelEvent::Usage(expected)], "and an unchanged figure is told once");
     }
