@@ -53,5 +53,11 @@ fn calculate(input: Value) -> Result<Value, String> {
     if !result.is_finite() {
         return Err("The result is not a finite number.".into());
     }
-    Ok(json!({ "expression": expression, "result": result }))
+    Ok(json!({ "expression": expression, "result": number(result) }))
+}
+
+/// A whole number without a fraction, as people write it.
+fn number(result: f64) -> Value {
+    let text = result.to_string();
+    text.parse::<i64>().map_or_else(|_| json!(result), |whole| json!(whole))
 }
