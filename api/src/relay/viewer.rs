@@ -158,6 +158,8 @@ impl Viewer {
                 self.next = next;
                 if ends { Next::End(frames) } else { Next::Send(frames) }
             }
+            // A hole bumps the epoch, perhaps after this viewer looked at it.
+            Found::Behind if self.watching.channel.epoch() != Some(epoch) => Next::Again,
             Found::Behind => Next::Cut("too slow"),
             Found::Nothing => self.look_at_row().await,
         }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use copilot_shared::testing::{Services, eventually};
+use futures_util::future::join_all;
 use tokio::process::{Child, Command};
 
 /// A running process of ours. Dropping it kills it.
@@ -14,6 +15,39 @@ pub struct Process {
     child: Child,
     /// Where it can be asked how it is.
     pub ops: SocketAddr,
+}
+
+/// What the tokens of tests are signed with.
+pub const KEY: &str = "a-secret-of-the-tests-that-is-long-enough";
+
+/// API and worker processes in one corner of the servers.
+pub struct System {
+    /// The API processes.
+    pub apis: Vec<(Process, SocketAddr)>,
+    /// The worker processes.
+    pub workers: Vec<Process>,
+    /// Where they live. Dropped last.
+    pub services: Services,
+}
+
+impl System {
+    /// Starts so many of each.
+    pub async fn start(apis: usize, workers: usize) -> Self {
+        Self::start_with(apis, workers, &[]).await
+    }
+
+    /// Starts so many of each, with further settings for all.
+    pub async fn start_with(apis: usize, workers: usize, environment: &[(&str, &str)]) -> Self {
+        let services = Services::isolated().await;
+        let apis = join_all((0..apis).map(|_| Process::api(&services, environment))).await;
+        let workers = join_all((0..workers).map(|_| Process::worker(&services, environment))).await;
+        Self { apis, workers, services }
+    }
+
+    /// A user's client of the `n`-th API.
+    pub fn client(&self, n: usize, user: &str) -> crate::client::Client {
+        crate::client::Client::new(self.apis[n % self.apis.len()].1, user)
+    }
 }
 
 /// The directory of the built binaries.
@@ -44,6 +78,19 @@ impl Process {
             Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops);
         process.ready().await;
         process
+    }
+
+    /// Starts an API and waits until it is ready. Returns where it serves, too.
+    pub async fn api(services: &Services, environment: &[(&str, &str)]) -> (Self, SocketAddr) {
+        let (ops, listen) = (free_port(), free_port());
+        let own = [
+            ("API_OPS_LISTEN", ops.to_string()),
+            ("API_LISTEN", listen.to_string()),
+            ("JWT_VERIFY_KEY", KEY.to_owned()),
+        ];
+        let process = Self::spawn("copilot-api", services, environment, &own, ops);
+        process.ready().await;
+        (process, listen)
     }
 
     fn spawn(
