@@ -121,7 +121,7 @@ impl Streams {
                 c.connection_timeout = Duration::from_secs(3);
                 c.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
             })
-            .with_performance_config(|p| p.broadcast_channel_capacity = 65_536)
+            .with_performance_config(|p| p.broadcast_channel_capacity = 4_096)
             .set_policy(reconnect_for_ever())
             .build_subscriber_client()?;
         Ok(client)

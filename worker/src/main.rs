@@ -8,6 +8,10 @@ use copilot_shared::telemetry;
 use copilot_worker::config::{Cli, Command};
 use copilot_worker::worker;
 
+/// Gives memory back when thousands of streams have closed, and is quicker than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();

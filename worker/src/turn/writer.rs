@@ -1,8 +1,8 @@
 //! The hot path: chunks in, fenced batches out.
 //!
 //! The first chunk after a silence leaves at once; while an append is under way, and for a few
-//! milliseconds after it, chunks gather for the next one. So a slow model costs no delay and a
-//! fast one few round trips. The wire bytes are made here, once, and nobody changes them later.
+//! milliseconds after one that held text, chunks gather for the next one. So a slow model costs no
+//! delay, the first token no wait, and a fast model few round trips. The wire bytes are made here, once, and nobody changes them later.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,8 @@ struct Buffer {
     first: u64,
     frames: Vec<u8>,
     ends: bool,
+    /// A piece of text or of a thought waits.
+    speaks: bool,
     snapshot: SnapshotPace,
 }
 
@@ -84,6 +86,7 @@ impl Buffer {
         debug_assert!(id.is_ok(), "writing into a Vec cannot fail");
         write_bare_frame(&mut self.frames, &chunk);
         self.snapshot.tail_bytes += self.frames.len() - before;
+        self.speaks |= matches!(chunk, Chunk::TextDelta { .. } | Chunk::ReasoningDelta { .. });
         self.ends |= matches!(chunk, Chunk::Finish { .. } | Chunk::Abort { .. });
         self.fold.apply(chunk);
     }
@@ -136,6 +139,7 @@ impl TurnWriter {
             first: stored + 1,
             frames: Vec::with_capacity(512),
             ends: false,
+            speaks: false,
             snapshot: SnapshotPace { sequence: stored, ..SnapshotPace::default() },
             fold,
         };
@@ -239,12 +243,12 @@ impl Appender {
         loop {
             self.shared.filled.notified().await;
             let began = Instant::now();
-            let batch = {
+            let (batch, speaks) = {
                 let mut buffer = self.shared.lock();
                 if buffer.is_empty() {
                     continue;
                 }
-                buffer.take(self.attempt)
+                (buffer.take(self.attempt), std::mem::take(&mut buffer.speaks))
             };
             let Some(stored) = self.store_batch(batch).await else {
                 self.progress.send_replace(Progress::Refused);
@@ -252,7 +256,9 @@ impl Appender {
                 return;
             };
             self.progress.send_replace(Progress::Stored(stored));
-            self.gather(began).await;
+            if speaks {
+                self.gather(began).await;
+            }
         }
     }
 
