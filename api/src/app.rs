@@ -1,85 +1,95 @@
-//! What a request works with, and the use cases, one a file.
+//! The use cases, one a file, each with the ways in which it can fail. No HTTP here.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use copilot_shared::id::{SessionId, TurnId};
+use copilot_shared::id::TurnId;
 use copilot_shared::queue::Publisher;
-use copilot_shared::session::{Caller, Session};
-use copilot_shared::store::Store;
-use copilot_shared::stream::Streams;
-use tokio::sync::mpsc;
+use copilot_shared::seal::SealError;
+use copilot_shared::session::Session;
+use copilot_shared::store::{Store, StoreError};
+use copilot_shared::stream::{StreamError, Streams};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::problem::Problem;
+use crate::auth::Place;
 use crate::relay::Relay;
-use crate::token::Verifier;
 
 pub mod cancel_turn;
 pub mod check_health;
+pub mod claim_session;
+pub mod create_session;
 pub mod delete_session;
+pub mod edit_queue;
+pub mod publication;
+pub mod read_session;
 pub mod resume_turn;
 pub mod submit_turn;
 
-/// What the API decides by.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Sessions without a token.
-    pub allow_anonymous: bool,
-    /// How long an ended turn stays replayable.
-    pub stream_ttl: Duration,
+use publication::Publications;
+
+/// What the use cases work with.
+pub struct App {
+    store: Store,
+    streams: Streams,
+    publisher: Publisher,
+    relay: Relay,
+    publications: Publications,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
-/// The handles that a request needs. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct App {
-    /// PostgreSQL.
-    pub store: Store,
-    /// Redis.
-    pub streams: Streams,
-    /// RabbitMQ.
-    pub publisher: Publisher,
-    /// From streams to viewers.
-    pub relay: Relay,
-    /// Who calls.
-    pub verifier: Arc<Verifier>,
-    /// What the API decides by.
-    pub settings: Settings,
-    /// Turns whose publication was confirmed, to be noted together.
-    pub published: mpsc::Sender<TurnId>,
+/// A session was not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// It is unknown, or somebody else's.
+    #[error("no such session")]
+    NotFound(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A use case that stops turns failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The turn could not be ended or sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The stream server failed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
 impl App {
-    /// The caller's own session. The one place where ownership is checked; everything about a
-    /// session asks here first.
-    pub async fn owned_session(&self, caller: &Caller, id: &str) -> Result<Session, Problem> {
-        // An id of another form names no session.
-        let parsed: SessionId = id.parse().map_err(|_| Problem::no_session(id))?;
-        self.store.find_session(parsed, caller).await?.ok_or_else(|| Problem::no_session(id))
+    /// The use cases over these servers. Their tasks are `tasks` and end after `stop`.
+    pub fn new(
+        store: Store,
+        streams: Streams,
+        publisher: Publisher,
+        relay: Relay,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let publications = Publications::start(&store, &publisher, &stop, &tasks);
+        Self { store, streams, publisher, relay, publications, stop, tasks }
     }
 
-    /// Publishes turns that may run now; what fails is left to the reconciler.
-    pub async fn publish(&self, turns: &[TurnId]) {
-        for &turn in turns {
-            match self.publisher.publish_turn(turn).await {
-                Ok(()) => self.note_published(turn),
-                Err(error) => {
-                    tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a turn could not be published; the reconciler will");
-                    self.note_unpublished(turn).await;
-                }
-            }
+    /// The caller's session. The one place where it is decided who may see what.
+    pub async fn owned_session(&self, place: &Place) -> Result<Session, SessionError> {
+        let found = self.store.find_session(place.session, &place.caller).await?;
+        found.ok_or_else(|| SessionError::NotFound(place.session.to_string()))
+    }
+
+    /// Publishes turns that may run now, in the background: their outbox entries are there already.
+    fn publish_soon(&self, turns: impl IntoIterator<Item = TurnId>) {
+        for turn in turns {
+            self.tasks.spawn(self.publications.clone().publish(turn));
         }
     }
 
-    fn note_published(&self, turn: TurnId) {
-        if self.published.try_send(turn).is_err() {
-            // It is then published once more, unless it was claimed meanwhile: harmless.
-            tracing::debug!(turn.id = %turn, "a publication was not noted");
-        }
-    }
-
-    async fn note_unpublished(&self, turn: TurnId) {
-        if let Err(error) = self.store.note_unpublished(&[turn]).await {
-            tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "an unpublished turn was not noted; it is due in a moment all the same");
-        }
+    /// A token that is cancelled when the process stops.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
     }
 }

@@ -1,129 +1,260 @@
-//! Who calls: the bearer of a token, or of an anonymous session's claim token.
+//! Who calls: tokens are verified here, and nowhere else.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use copilot_shared::id::UserId;
 use copilot_shared::session::Caller;
-use poem::http::header::AUTHORIZATION;
-use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaSecurityScheme, Registry};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use poem::Request;
+use poem::http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::app::App;
-use crate::problem::Problem;
-use crate::token::Identity;
+use crate::problem::{Code, Problem};
 
-/// The name of the scheme in the OpenAPI document.
-const BEARER: &str = "bearer";
-/// The header that carries an anonymous session's claim token.
-const CLAIM_TOKEN: &str = "X-Claim-Token";
+mod extract;
 
-/// A signed-in user.
-#[derive(Debug)]
-pub struct SignedIn(pub Identity);
+pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
 
-/// A signed-in user, or the bearer of a claim token where anonymous sessions are allowed.
-#[derive(Debug)]
-pub struct AnyCaller(pub Caller);
+/// The key of a developer's machine. Everybody knows it, so `serve` refuses it where others can reach the API.
+pub const DEVELOPMENT_KEY: &str = "copilot-development-key-known-to-everybody-0123456789";
 
-/// A signed-in user, or nobody where anonymous sessions are allowed.
-#[derive(Debug)]
-pub struct PerhapsSignedIn(pub Option<Identity>);
+/// The audience that every token must name.
+const AUDIENCE: &str = "authenticated";
 
-/// The hash under which a claim token is stored.
+/// The header of an anonymous session's bearer.
+pub const CLAIM_HEADER: &str = "X-Claim-Token";
+
+/// How far another machine's clock may be ahead, in seconds, before its token is from the future.
+const CLOCK_SKEW: f64 = 5.0;
+
+/// How a token is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SignAlgorithm {
+    /// HMAC with SHA-256: the key is a shared secret.
+    #[value(name = "HS256")]
+    Hs256,
+    /// RSA with SHA-256: the key is a public key in PEM.
+    #[value(name = "RS256")]
+    Rs256,
+    /// ECDSA on P-256: the key is a public key in PEM.
+    #[value(name = "ES256")]
+    Es256,
+    /// Ed25519: the key is a public key in PEM.
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum UserRole {
+    /// Its own sessions.
+    User,
+    /// Everybody's limits and turns as well.
+    Admin,
+}
+
+/// The bearer of a valid token.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The `sub`.
+    pub user: UserId,
+    /// What it may do.
+    pub role: UserRole,
+}
+
+/// The configured key is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It is empty.
+    #[error("JWT_VERIFY_KEY must not be empty")]
+    Empty,
+    /// It is no public key of the algorithm.
+    #[error("JWT_VERIFY_KEY is no public key in PEM for JWT_SIGN_ALGORITHM")]
+    Pem(#[source] jsonwebtoken::errors::Error),
+    /// The key verifies only.
+    #[error("tokens can be made with HS256 only; JWT_SIGN_ALGORITHM verifies with a public key")]
+    CannotSign,
+    /// Signing failed.
+    #[error("the token cannot be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+}
+
+/// Why a token is not accepted. The texts are the reference's (`usage-tools.md` §3).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// There is none.
+    #[error("Authorization header is missing")]
+    Missing,
+    /// It was valid once.
+    #[error("Token has expired")]
+    Expired,
+    /// It is not valid.
+    #[error("Invalid token: {0}")]
+    Invalid(&'static str),
+    /// It names no user.
+    #[error("User ID not found in token")]
+    NoUser,
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let code = if error == AuthError::Expired { Code::TokenExpired } else { Code::Unauthorized };
+        Self::new(StatusCode::UNAUTHORIZED, code, error.to_string())
+    }
+}
+
+/// Verifies tokens, and knows whether there are callers without one.
+pub struct Gate {
+    key: DecodingKey,
+    validation: Validation,
+    anonymous: bool,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: Option<serde_json::Value>,
+    role: Option<serde_json::Value>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iat: Option<f64>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.debug_struct("Gate").field("anonymous", &self.anonymous).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate for one algorithm and its key.
+    pub fn new(algorithm: SignAlgorithm, key: &str, anonymous: bool) -> Result<Self, KeyError> {
+        if key.trim().is_empty() {
+            return Err(KeyError::Empty);
+        }
+        let pem = key.as_bytes();
+        let (algorithm, key) = match algorithm {
+            SignAlgorithm::Hs256 => (Algorithm::HS256, Ok(DecodingKey::from_secret(pem))),
+            SignAlgorithm::Rs256 => (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
+            SignAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
+            SignAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["aud"]);
+        // The times are checked below: the library has one tolerance for all of them.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Ok(Self { key: key.map_err(KeyError::Pem)?, validation, anonymous })
+    }
+
+    /// Whoever holds the token.
+    pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
+            .map_err(|error| AuthError::Invalid(reason(error.kind())))?
+            .claims;
+        check_times(&claims, now())?;
+        let user = claims.sub.as_ref().and_then(|sub| sub.as_str()).and_then(UserId::parse).ok_or(AuthError::NoUser)?;
+        let is_admin = claims.role.as_ref().and_then(|role| role.as_str()) == Some("admin");
+        Ok(Identity { user, role: if is_admin { UserRole::Admin } else { UserRole::User } })
+    }
+
+    /// The bearer of the request's token.
+    pub fn identify(&self, request: &Request) -> Result<Identity, AuthError> {
+        self.verify(bearer(request).ok_or(AuthError::Missing)?)
+    }
+
+    /// Whoever calls a session's route: a user, or the bearer of an anonymous session's claim token.
+    pub fn caller(&self, request: &Request) -> Result<Caller, AuthError> {
+        if self.anonymous
+            && !request.headers().contains_key(header::AUTHORIZATION)
+            && let Some(token) = request.header(CLAIM_HEADER)
+        {
+            return Ok(Caller::Claim(claim_hash(token)));
+        }
+        Ok(Caller::User(self.identify(request)?.user))
+    }
+
+    /// Whoever wants a new session; nobody in particular where that is allowed.
+    pub fn anyone(&self, request: &Request) -> Result<Option<UserId>, AuthError> {
+        if self.anonymous && !request.headers().contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        Ok(Some(self.identify(request)?.user))
+    }
+}
+
+/// A fresh claim token: nobody can guess it.
+pub fn new_claim_token() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// What is stored of a claim token.
 pub fn claim_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn bearer_token(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.header(AUTHORIZATION)?.split_once(' ')?;
+/// Signs a token with the shared secret.
+pub fn sign(
+    algorithm: SignAlgorithm,
+    key: &str,
+    user: &UserId,
+    role: UserRole,
+    seconds: u64,
+) -> Result<String, KeyError> {
+    if algorithm != SignAlgorithm::Hs256 {
+        return Err(KeyError::CannotSign);
+    }
+    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let claims = serde_json::json!({
+        "sub": user, "role": role, "aud": AUDIENCE, "iat": issued, "exp": issued.saturating_add(seconds),
+    });
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(key.as_bytes()))
+        .map_err(KeyError::Sign)
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header(header::AUTHORIZATION)?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn app(request: &Request) -> Result<&App, Problem> {
-    request.data::<App>().ok_or_else(|| Problem::internal(&std::io::Error::other("the app is not in the request")))
+fn check_times(claims: &Claims, now: f64) -> Result<(), AuthError> {
+    if claims.exp.is_some_and(|exp| exp <= now) {
+        return Err(AuthError::Expired);
+    }
+    if claims.nbf.is_some_and(|nbf| nbf > now + CLOCK_SKEW) {
+        return Err(AuthError::Invalid("The token is not yet valid (nbf)"));
+    }
+    if claims.iat.is_some_and(|iat| iat > now + CLOCK_SKEW) {
+        return Err(AuthError::Invalid("The token is not yet valid (iat)"));
+    }
+    Ok(())
 }
 
-fn identify(request: &Request) -> Result<Option<Identity>, Problem> {
-    let Some(token) = bearer_token(request) else { return Ok(None) };
-    let verified = app(request)?.verifier.verify(token);
-    verified.map(Some).map_err(|error| Problem::unauthorized(error.to_string()))
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-fn missing() -> Problem {
-    Problem::unauthorized("Authorization header is missing")
-}
-
-fn anonymous_allowed(request: &Request) -> Result<bool, Problem> {
-    Ok(app(request)?.settings.allow_anonymous)
-}
-
-impl SignedIn {
-    fn of(request: &Request) -> Result<Self, Problem> {
-        identify(request)?.map(Self).ok_or_else(missing)
+fn reason(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "Signature verification failed",
+        ErrorKind::InvalidAudience => "Audience doesn't match",
+        ErrorKind::MissingRequiredClaim(_) => "Token is missing the \"aud\" claim",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
+            "The specified alg value is not allowed"
+        }
+        ErrorKind::InvalidToken => "Not enough segments",
+        ErrorKind::Base64(_) => "Invalid header padding",
+        ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidClaimFormat(_) => "Invalid claims",
+        _ => "Not a token of ours",
     }
 }
 
-impl AnyCaller {
-    fn of(request: &Request) -> Result<Self, Problem> {
-        if let Some(identity) = identify(request)? {
-            return Ok(Self(Caller::User(identity.user_id)));
-        }
-        match request.header(CLAIM_TOKEN) {
-            Some(token) if anonymous_allowed(request)? => Ok(Self(Caller::Claim(claim_hash(token)))),
-            Some(_) | None => Err(missing()),
-        }
-    }
-}
-
-impl PerhapsSignedIn {
-    fn of(request: &Request) -> Result<Self, Problem> {
-        match identify(request)? {
-            None if !anonymous_allowed(request)? => Err(missing()),
-            identity => Ok(Self(identity)),
-        }
-    }
-}
-
-macro_rules! security_extractor {
-    ($name:ident) => {
-        impl<'a> ApiExtractor<'a> for $name {
-            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-            type ParamType = ();
-            type ParamRawType = ();
-
-            fn register(registry: &mut Registry) {
-                registry.create_security_scheme(BEARER, bearer_scheme());
-            }
-
-            fn security_schemes() -> Vec<&'static str> {
-                vec![BEARER]
-            }
-
-            async fn from_request(
-                request: &'a Request,
-                _body: &mut RequestBody,
-                _options: ExtractParamOptions<Self::ParamType>,
-            ) -> poem::Result<Self> {
-                Ok(Self::of(request)?)
-            }
-        }
-    };
-}
-
-security_extractor!(SignedIn);
-security_extractor!(AnyCaller);
-security_extractor!(PerhapsSignedIn);
-
-fn bearer_scheme() -> MetaSecurityScheme {
-    MetaSecurityScheme {
-        ty: "http",
-        description: Some("A JSON Web Token with the audience `authenticated`; `sub` is the user id."),
-        name: None,
-        key_in: None,
-        scheme: Some("bearer"),
-        bearer_format: Some("JWT"),
-        flows: None,
-        openid_connect_url: None,
-    }
-}
+#[cfg(test)]
+mod tests;

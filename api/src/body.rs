@@ -1,119 +1,35 @@
-//! Request bodies: bounded, strict, and parsed only once the caller may know the answer.
+//! JSON bodies, read strictly: bounded, of the right type, each mistake with its field's name.
 
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use poem::http::{StatusCode, header};
 use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::problem::Problem;
+use crate::problem::{Code, FieldError, Problem};
 
-/// The largest body of an ordinary request.
-const MAX_BYTES: usize = 1 << 20;
-/// The largest body of a submit: the AI SDK sends the whole conversation each time.
-const MAX_CHAT_BYTES: usize = 32 << 20;
+/// The longest body of an ordinary route, in bytes.
+pub const ORDINARY: usize = 1024 * 1024;
 
-/// A JSON body that was received and is not parsed yet: a foreign session is 404 whatever its
-/// body says.
-#[derive(Debug)]
-pub struct JsonBody<T> {
-    bytes: Result<Vec<u8>, Problem>,
-    schema: PhantomData<fn() -> T>,
-}
+/// How deep arrays and objects may nest; as deep as serde_json goes by itself.
+const DEPTH: usize = 128;
 
-/// A type that knows how large its body may be.
-pub trait BodyLimit {
-    /// The bound in bytes.
-    const MAX_BYTES: usize = MAX_BYTES;
-}
+/// How much of a body that is too large is read and dropped: a client that is still sending would
+/// otherwise see a broken connection instead of the answer.
+const DRAIN: usize = 64 * 1024 * 1024;
 
-/// The bound of a submit.
-pub const CHAT_BODY_BYTES: usize = MAX_CHAT_BYTES;
+/// A JSON body.
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned> JsonBody<T> {
-    /// Parses the body, or says which field is wrong.
-    pub fn parse(self) -> Result<T, Problem> {
-        parse(&self.bytes?)
-    }
+/// A JSON body that may be left out.
+pub struct OptionalJsonBody<T>(pub T);
 
-    /// Parses the body; none at all is as good as an empty one.
-    pub fn parse_or_default(self) -> Result<T, Problem>
-    where
-        T: Default,
-    {
-        match self.bytes {
-            Err(problem) if problem.is(StatusCode::UNSUPPORTED_MEDIA_TYPE) => Ok(T::default()),
-            Err(problem) => Err(problem),
-            Ok(bytes) if bytes.is_empty() => Ok(T::default()),
-            Ok(bytes) => parse(&bytes),
-        }
-    }
-
-    /// Looks at the body before it is used.
-    pub fn peek(self) -> Result<Peeked<T>, Problem> {
-        let bytes = self.bytes?;
-        let request = parse(&bytes)?;
-        Ok(Peeked { request, bytes })
-    }
-}
-
-/// A body that was looked at.
-#[derive(Debug)]
-pub struct Peeked<T> {
-    request: T,
-    bytes: Vec<u8>,
-}
-
-impl<T> Peeked<T> {
-    /// What it says.
-    pub fn request(&self) -> &T {
-        &self.request
-    }
-
-    /// The body, to be used.
-    pub fn into_body(self) -> JsonBody<T> {
-        JsonBody { bytes: Ok(self.bytes), schema: PhantomData }
-    }
-}
-
-/// Parses JSON strictly, or says which field is wrong.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let at = error.path().to_string();
-        let source = error.into_inner();
-        match source.classify() {
-            serde_json::error::Category::Data => field_problem(&at, &source),
-            serde_json::error::Category::Io
-            | serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof => invalid_json(&source),
-        }
-    })?;
-    json.end().map_err(|error| invalid_json(&error))?;
-    Ok(parsed)
-}
-
-fn invalid_json(error: &serde_json::Error) -> Problem {
-    let sentence = format!("The body is not valid JSON (line {}, column {}).", error.line(), error.column());
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_json", sentence)
-}
-
-fn field_problem(at: &str, error: &serde_json::Error) -> Problem {
-    let text = error.to_string();
-    // serde_json appends its position, which means nothing to who sees the field's name.
-    let msg = text.split(" at line ").next().unwrap_or_default().to_owned();
-    let kind = if msg.starts_with("missing field") { "missing" } else { "type_error" };
-    let missing = msg.split('`').nth(1).filter(|_| kind == "missing");
-    let path = at.split(['.', '[', ']']).filter(|part| !part.is_empty() && *part != "?");
-    let loc: Vec<&str> = std::iter::once("body").chain(path).chain(missing).collect();
-    Problem::field(&loc, kind, msg.as_str())
-}
-
-impl<'a, T: Type + BodyLimit> ApiExtractor<'a> for JsonBody<T> {
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-
     type ParamType = ();
     type ParamRawType = ();
 
@@ -122,97 +38,206 @@ impl<'a, T: Type + BodyLimit> ApiExtractor<'a> for JsonBody<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        let content = vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }];
-        Some(MetaRequest { description: None, content, required: true })
+        Some(json_request(T::schema_ref(), true))
     }
 
     async fn from_request(
         request: &'a Request,
         body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
+        _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { bytes: read(request, body, T::MAX_BYTES).await, schema: PhantomData })
+        let bytes = read(request, body, ORDINARY).await?;
+        Ok(Self(parse(&bytes)?))
     }
 }
 
-async fn read(request: &Request, body: &mut RequestBody, limit: usize) -> Result<Vec<u8>, Problem> {
-    let is_json = request.content_type().is_some_and(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-    });
-    if !is_json {
-        let sentence = "The content type must be application/json.";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence));
+impl<'a, T: Type + DeserializeOwned + Default> ApiExtractor<'a> for OptionalJsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
     }
-    let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(json_request(T::schema_ref(), false))
     }
-    let body = body.take().map_err(|error| Problem::internal(&error))?;
-    match body.into_bytes_limit(limit).await {
-        Ok(bytes) => Ok(bytes.to_vec()),
-        Err(poem::error::ReadBodyError::PayloadTooLarge) => Err(too_large(limit)),
-        Err(error) => {
-            tracing::debug!(%error, "a body broke off");
-            Err(Problem::new(StatusCode::BAD_REQUEST, "incomplete_body", "The body broke off."))
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = read_optional(request, body, ORDINARY).await?;
+        if bytes.is_empty() { Ok(Self(T::default())) } else { Ok(Self(parse(&bytes)?)) }
+    }
+}
+
+/// The document's entry of a JSON body.
+pub fn json_request(schema: MetaSchemaRef, required: bool) -> MetaRequest {
+    MetaRequest {
+        description: None,
+        content: vec![MetaMediaType { content_type: "application/json", schema }],
+        required,
+    }
+}
+
+/// Reads a JSON body of at most `limit` bytes.
+pub async fn read(request: &Request, body: &mut RequestBody, limit: usize) -> Result<Bytes, Problem> {
+    let bytes = read_optional(request, body, limit).await?;
+    if bytes.is_empty() {
+        return Err(Problem::invalid(FieldError::in_body("", "missing", "Field required")));
+    }
+    Ok(bytes)
+}
+
+async fn read_optional(request: &Request, body: &mut RequestBody, limit: usize) -> Result<Bytes, Problem> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let Ok(body) = body.take() else { return Ok(Bytes::new()) };
+    let bytes = collect(body, limit, declared.unwrap_or(0)).await?;
+    if !bytes.is_empty() && !is_json(request) {
+        let detail = "The body must be application/json.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::UnsupportedMediaType, detail));
+    }
+    Ok(bytes)
+}
+
+fn is_json(request: &Request) -> bool {
+    let essence = request.content_type().and_then(|full| full.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.to_ascii_lowercase().starts_with("application/") && essence.to_ascii_lowercase().ends_with("+json"))
+}
+
+async fn collect(body: poem::Body, limit: usize, declared: usize) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_bytes_stream();
+    let mut kept = BytesMut::with_capacity(declared.min(limit).min(ORDINARY));
+    let mut seen = 0_usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, "The body broke off."))?;
+        seen = seen.saturating_add(chunk.len());
+        if seen <= limit {
+            kept.extend_from_slice(&chunk);
+        } else if declared.max(seen) > DRAIN {
+            break;
         }
     }
-}
-
-fn too_large(limit: usize) -> Problem {
-    let sentence = format!("The body is larger than {limit} bytes.");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", sentence)
-}
-
-/// A string field without NUL, which no database of ours can hold.
-pub fn no_nul(field: &str, text: &str) -> Result<(), Problem> {
-    if text.contains('\0') {
-        return Err(Problem::field(&["body", field], "value_error", "must not contain NUL characters"));
+    if seen > limit {
+        let detail = format!("The body must not be larger than {limit} bytes.");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, detail));
     }
-    Ok(())
+    Ok(kept.freeze())
+}
+
+/// Reads a value; a body that is no JSON at all is another mistake than a field of a wrong type.
+pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
+    let text = check_syntax(bytes)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        refuse(if path == "." { "" } else { &path }, &error.into_inner())
+    })
+}
+
+fn check_syntax(bytes: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| broken("it is not UTF-8"))?;
+    if nests_too_deep(bytes) {
+        return Err(broken("it is nested too deep"));
+    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| broken(&error.to_string()))?;
+    Ok(text)
+}
+
+fn broken(why: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, format!("The body is not valid JSON: {why}."))
+}
+
+/// serde_json walks over ignored values without recursion, and so without a bound of its own.
+fn nests_too_deep(bytes: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+fn refuse(path: &str, error: &serde_json::Error) -> Problem {
+    let full = error.to_string();
+    let reason: String = full.split(" at line ").next().unwrap_or_default().chars().take(300).collect();
+    if let Some(name) = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        let field = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        return Problem::invalid(FieldError::in_body(&field, "missing", "Field required"));
+    }
+    // The whole text is JSON, as was checked: what the parser calls a mistake of syntax is a value
+    // that cannot stand in this place, such as a number for a word of a list.
+    if error.is_syntax() {
+        return Problem::invalid(FieldError::in_body(path, "type_error", reason));
+    }
+    let kind = if reason.starts_with("invalid type") { "type_error" } else { "value_error" };
+    Problem::invalid(FieldError::in_body(path, kind, reason))
 }
 
 #[cfg(test)]
 mod tests {
-    use poem::IntoResponse;
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    struct Thing {
-        #[serde(rename = "message")]
-        _message: String,
+    #[expect(dead_code, reason = "the fields are only read into")]
+    struct Inner {
+        name: String,
+        count: u32,
     }
 
-    fn status_and_text(problem: Problem) -> (u16, String) {
-        let mut response = problem.into_response();
-        let status = response.status().as_u16();
-        let body = futures_util::FutureExt::now_or_never(response.take_body().into_string()).unwrap().unwrap();
-        (status, body)
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "the fields are only read into")]
+    struct Outer {
+        inner: Inner,
     }
 
-    #[test]
-    fn a_wrong_type_names_the_field() {
-        for (json, loc) in [
-            (r#"{"message": 5}"#, r#"["body","message"]"#),
-            (r#"{"message": null}"#, r#"["body","message"]"#),
-            ("{}", r#"["body","message"]"#),
-            ("[]", r#"["body""#),
-        ] {
-            let (status, text) = status_and_text(parse::<Thing>(json.as_bytes()).unwrap_err());
-            assert_eq!(status, 422, "{json}");
-            assert!(text.contains(loc), "{json}: {text}");
-        }
+    fn refusal(text: &str) -> (StatusCode, Code, String) {
+        let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
+        (problem.status(), problem.code(), format!("{problem:?}"))
     }
 
     #[test]
     fn what_is_no_json_is_400() {
-        let deep = "[".repeat(10_000);
-        for json in ["", "{", r#"{"message":"x"} trailing"#, "\u{feff}{}", deep.as_str()] {
-            let (status, text) = status_and_text(parse::<serde_json::Value>(json.as_bytes()).unwrap_err());
-            assert_eq!(status, 400, "{text}");
-            assert!(text.contains("invalid_json"));
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        for text in ["{", "", "nope", "{\"inner\":}", "[1,]", &deep] {
+            let (status, code, _) = refusal(text);
+            assert_eq!((status, code), (StatusCode::BAD_REQUEST, Code::InvalidJson), "{text:.20}");
         }
+    }
+
+    #[test]
+    fn a_wrong_field_is_422_with_its_name() {
+        for (text, field) in [
+            (r#"{"inner":{"name":5,"count":1}}"#, "name"),
+            (r#"{"inner":{"name":"n","count":1e400}}"#, "count"),
+            (r#"{"inner":{"name":"n","count":-1}}"#, "count"),
+            (r#"{"inner":{"name":"n"}}"#, "count"),
+            ("{}", "inner"),
+        ] {
+            let (status, _, shown) = refusal(text);
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+            assert!(shown.contains(&format!("{field:?}")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn brackets_in_strings_do_not_nest() {
+        assert!(!nests_too_deep(format!("\"\\\"{}\"", "[".repeat(500)).as_bytes()));
     }
 }

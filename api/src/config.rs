@@ -1,153 +1,252 @@
-//! The settings of the API, and its command line.
+//! Settings of the API, from the environment or the command line.
 
 use std::net::SocketAddr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 
-/// The key of development: known to everyone, and refused wherever others could reach it.
-pub const DEVELOPMENT_KEY: &str = "copilot-development-key-not-for-production";
+use crate::auth::{DEVELOPMENT_KEY, Gate, KeyError, SignAlgorithm, UserRole};
 
-/// REST and SSE of Copilot.
+/// REST and SSE of Copilot: accepts turns and relays their chunks.
 #[derive(Debug, Parser)]
-#[command(name = "copilot-api", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "copilot-api", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// What to do; `serve` if nothing is said
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Option<Command>,
     #[command(flatten)]
-    serve: ApiConfig,
+    serve: ServeConfig,
 }
 
-/// What it is asked to do.
+/// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve until SIGTERM (the default)
-    Serve(Box<ApiConfig>),
-    /// Bring the database's schema up to date, and exit
-    Migrate(Box<MigrateConfig>),
+    /// Serve (the default)
+    Serve(Box<ServeConfig>),
+    /// Bring the database's schema up to date
+    Migrate(MigrateConfig),
     /// Print the OpenAPI document; needs no server
     Openapi,
-    /// Print a token signed with the configured HS256 key
-    Token(TokenRequest),
+    /// Print a token, signed with the shared secret
+    Token(TokenConfig),
 }
 
-impl Cli {
-    /// The command, `serve` if none is named.
-    pub fn command(self) -> Command {
-        self.command.unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
-    }
-}
-
-/// The settings of `serve`.
+/// What `serve` needs.
 #[derive(Debug, Clone, Args)]
-pub struct ApiConfig {
-    /// Where PostgreSQL, Redis and RabbitMQ are
-    #[command(flatten)]
-    pub servers: ServersConfig,
-    /// How turns are run and kept
-    #[command(flatten)]
-    pub turns: TurnConfig,
-    /// How tokens are verified
-    #[command(flatten)]
-    pub jwt: JwtConfig,
-    /// How it logs
-    #[command(flatten)]
-    pub log: LogConfig,
-    /// REST, SSE, docs and playground
+pub struct ServeConfig {
+    /// Where REST, event streams, docs and playground are served
     #[arg(long, env, hide_env_values = true, default_value = "127.0.0.1:8080")]
     pub api_listen: SocketAddr,
-    /// `/health/live`, `/health/ready`, `/metrics`; port 0 picks a free one and logs it
+    /// Where `/health/live`, `/health/ready` and `/metrics` are served; port 0 picks a free one
     #[arg(long, env, hide_env_values = true, default_value = "127.0.0.1:9080")]
     pub api_ops_listen: SocketAddr,
-    /// Origins that browsers may call from, comma separated; empty: same origin only
-    #[arg(long, env, hide_env_values = true, default_value = "", value_delimiter = ',')]
+    /// Origins whose pages may call the API, comma separated; none if empty
+    #[arg(long, env, hide_env_values = true, value_delimiter = ',', default_value = "")]
     pub api_cors_origins: Vec<String>,
-    /// Sessions without a token
-    #[arg(long, env, hide_env_values = true, default_value_t = false, action = clap::ArgAction::Set)]
+    /// Sessions without a token, held by whoever has their claim token
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "false", value_parser = BoolishValueParser::new())]
     pub allow_anonymous_sessions: bool,
-}
-
-/// The settings of `migrate`.
-#[derive(Debug, Clone, Args)]
-pub struct MigrateConfig {
-    /// Where the servers are
+    /// How tokens are verified.
+    #[command(flatten)]
+    pub tokens: KeyConfig,
+    /// Where the servers are.
     #[command(flatten)]
     pub servers: ServersConfig,
-    /// Unused here; the same environment serves every command
+    /// How turns are run and kept.
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// How the process logs.
+    #[command(flatten)]
+    pub logs: LogConfig,
+}
+
+/// What `migrate` needs.
+#[derive(Debug, Clone, Args)]
+pub struct MigrateConfig {
+    /// Where the servers are.
+    #[command(flatten)]
+    pub servers: ServersConfig,
+    /// How turns are run and kept.
+    #[command(flatten)]
+    pub turns: TurnConfig,
+    /// How the process logs.
+    #[command(flatten)]
+    pub logs: LogConfig,
 }
 
 /// How tokens are verified.
 #[derive(Clone, Args)]
-pub struct JwtConfig {
-    /// The shared secret for HS256, or a public key in PEM for the other algorithms
-    #[arg(long, env, hide_env_values = true, hide_default_value = true, default_value = DEVELOPMENT_KEY)]
-    pub jwt_verify_key: String,
-    /// The algorithm of tokens
+pub struct KeyConfig {
+    /// The shared secret (HS256), or the public key in PEM; a development key that everybody knows
+    /// if unset, with which `serve` listens on loopback only
+    #[arg(long, env, hide_env_values = true)]
+    pub jwt_verify_key: Option<String>,
+    /// How tokens are signed
     #[arg(long, env, hide_env_values = true, value_enum, default_value = "HS256")]
-    pub jwt_sign_algorithm: Algorithm,
+    pub jwt_sign_algorithm: SignAlgorithm,
 }
 
-impl std::fmt::Debug for JwtConfig {
+/// What `token` needs.
+#[derive(Debug, Clone, Args)]
+pub struct TokenConfig {
+    /// The user's id
+    #[arg(long)]
+    pub user: String,
+    /// What the user may do
+    #[arg(long, value_enum, default_value = "user")]
+    pub role: UserRole,
+    /// For how many seconds the token is valid
+    #[arg(long, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..))]
+    pub ttl: u64,
+    /// The key.
+    #[command(flatten)]
+    pub tokens: KeyConfig,
+}
+
+/// Settings that make no sense together.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The key is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Everybody could make tokens.
+    #[error("JWT_VERIFY_KEY is not set, and API_LISTEN={0} is not a loopback address: set a secret key")]
+    DevelopmentKeyInTheOpen(SocketAddr),
+    /// It is no origin.
+    #[error("API_CORS_ORIGINS: {0:?} is no origin; one looks like https://example.org")]
+    Origin(String),
+}
+
+impl std::fmt::Debug for KeyConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the key.
-        f.debug_struct("JwtConfig").field("algorithm", &self.jwt_sign_algorithm).finish_non_exhaustive()
+        // The key is a secret.
+        f.debug_struct("KeyConfig").field("jwt_sign_algorithm", &self.jwt_sign_algorithm).finish_non_exhaustive()
     }
 }
 
-/// How a token may be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Algorithm {
-    /// HMAC with a shared secret.
-    #[value(name = "HS256")]
-    Hs256,
-    /// RSA.
-    #[value(name = "RS256")]
-    Rs256,
-    /// ECDSA on P-256.
-    #[value(name = "ES256")]
-    Es256,
-    /// Ed25519.
-    #[value(name = "EdDSA")]
-    EdDsa,
+impl KeyConfig {
+    /// The key that verifies, and with HS256 signs.
+    pub fn key(&self) -> &str {
+        self.jwt_verify_key.as_deref().unwrap_or(DEVELOPMENT_KEY)
+    }
+
+    /// Is the key one that everybody knows?
+    pub fn is_development(&self) -> bool {
+        self.jwt_sign_algorithm == SignAlgorithm::Hs256 && self.key() == DEVELOPMENT_KEY
+    }
 }
 
-/// What `token` is asked for.
-#[derive(Debug, Clone, Args)]
-pub struct TokenRequest {
-    /// The user id (`sub`)
-    #[arg(long)]
-    pub user: String,
-    /// The role
-    #[arg(long, value_enum)]
-    pub role: Option<Role>,
-    /// Seconds until it expires
-    #[arg(long, default_value_t = 86_400)]
-    pub ttl: u64,
-    /// How tokens are verified
-    #[command(flatten)]
-    pub jwt: JwtConfig,
+impl ServeConfig {
+    /// The gate, unless everybody could open it.
+    pub fn gate(&self) -> Result<Gate, ConfigError> {
+        if self.tokens.is_development() && !self.api_listen.ip().is_loopback() {
+            return Err(ConfigError::DevelopmentKeyInTheOpen(self.api_listen));
+        }
+        let key = self.tokens.key();
+        let gate = Gate::new(self.tokens.jwt_sign_algorithm, key, self.allow_anonymous_sessions)?;
+        if self.tokens.jwt_sign_algorithm == SignAlgorithm::Hs256 && key.len() < 32 {
+            tracing::warn!("JWT_VERIFY_KEY is shorter than 32 bytes and can be guessed");
+        }
+        Ok(gate)
+    }
+
+    /// The origins whose pages may call the API.
+    pub fn origins(&self) -> Result<Vec<String>, ConfigError> {
+        let wanted = self.api_cors_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty());
+        wanted.map(|origin| parse_origin(origin).ok_or_else(|| ConfigError::Origin(origin.into()))).collect()
+    }
 }
 
-/// What a caller may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    /// Its own.
-    User,
-    /// Everybody's.
-    Admin,
+/// As browsers send it: a scheme, a host and perhaps a port, without a path.
+fn parse_origin(text: &str) -> Option<String> {
+    let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let (scheme, authority) = origin.split_once("://")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:+".contains(c);
+    let fits = !scheme.is_empty() && !authority.is_empty() && origin.chars().all(|c| plain(c) || c == '/');
+    (fits && !authority.contains('/')).then_some(origin)
+}
+
+impl Cli {
+    /// The command, `serve` being the default.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
+    fn serve(arguments: &[&str]) -> ServeConfig {
+        let cli = Cli::try_parse_from(std::iter::once("copilot-api").chain(arguments.iter().copied())).unwrap();
+        let Command::Serve(config) = cli.into_command() else { panic!("serve is the default") };
+        *config
+    }
+
     #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+    fn serve_is_the_default_and_everything_has_one() {
+        let config = serve(&[]);
+        assert!(config.tokens.is_development());
+        assert!(config.gate().is_ok());
+        assert!(config.origins().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_development_key_stays_on_loopback() {
+        let open = serve(&["--api-listen", "0.0.0.0:8080"]);
+        assert!(matches!(open.gate(), Err(ConfigError::DevelopmentKeyInTheOpen(_))));
+        let key = "a key that only this deployment knows";
+        assert!(serve(&["--api-listen", "0.0.0.0:8080", "--jwt-verify-key", key]).gate().is_ok());
+        assert!(matches!(
+            serve(&["--api-listen", "0.0.0.0:8080", "--jwt-verify-key", DEVELOPMENT_KEY]).gate(),
+            Err(ConfigError::DevelopmentKeyInTheOpen(_))
+        ));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_the_variables_name() {
+        for (option, value, name) in [
+            ("--api-listen", "nowhere", "API_LISTEN"),
+            ("--allow-anonymous-sessions", "perhaps", "ALLOW_ANONYMOUS_SESSIONS"),
+            ("--jwt-sign-algorithm", "none", "JWT_SIGN_ALGORITHM"),
+            ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
+        ] {
+            let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(serve(&["--jwt-verify-key", ""]).gate().unwrap_err().to_string().contains("JWT_VERIFY_KEY"));
+    }
+
+    #[test]
+    fn origins_are_origins() {
+        let config = serve(&["--api-cors-origins", "https://A.example, http://localhost:3000/"]);
+        assert_eq!(config.origins().unwrap(), ["https://a.example", "http://localhost:3000"]);
+        for bad in ["example.org", "*", "https://", "https://a/b", "https://a b"] {
+            assert!(serve(&["--api-cors-origins", bad]).origins().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_variable_and_no_secret() {
+        use clap::CommandFactory;
+        let help = Cli::command().render_long_help().to_string();
+        for name in [
+            "API_LISTEN",
+            "API_OPS_LISTEN",
+            "API_CORS_ORIGINS",
+            "JWT_VERIFY_KEY",
+            "JWT_SIGN_ALGORITHM",
+            "ALLOW_ANONYMOUS_SESSIONS",
+            "DATABASE_URL",
+            "REDIS_URL",
+            "RABBITMQ_URL",
+            "CHAT_STREAM_TTL",
+            "LOG_FORMAT",
+        ] {
+            assert!(help.contains(&format!("[env: {name}]")), "{name}");
+        }
+        assert!(!help.contains(DEVELOPMENT_KEY));
     }
 }

@@ -1,11 +1,16 @@
-//! The `copilot-api` command.
+//! The command line of the API.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its answer")]
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use copilot_api::config::{Cli, Command};
-use copilot_api::{openapi, server, token};
+use copilot_api::auth::sign;
+use copilot_api::config::{Cli, Command, MigrateConfig, TokenConfig};
+use copilot_api::{openapi, serve};
+use copilot_shared::id::UserId;
 use copilot_shared::telemetry;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gives memory back when thousands of streams have closed, and is quicker than the system's.
 #[global_allocator]
@@ -13,34 +18,32 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command() {
-        Command::Serve(config) => match telemetry::init(&config.log) {
-            Ok(()) => server::serve(*config).await.map_err(Into::into),
-            Err(error) => Err(error.into()),
-        },
-        Command::Migrate(config) => server::migrate(&config).await.map_err(Into::into),
-        Command::Openapi => print(&openapi::document()),
-        Command::Token(request) => token::issue(&request).map_err(Into::into).and_then(|token| print(&token)),
+    let done = match Cli::parse().into_command() {
+        Command::Serve(config) => serve::serve(*config).await.map_err(Failure::from),
+        Command::Migrate(config) => migrate(&config).await,
+        Command::Openapi => openapi::document().map(|text| println!("{text}")).map_err(Failure::from),
+        Command::Token(config) => token(&config).map(|token| println!("{token}")),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(error.as_ref()),
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprint!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
     }
+    eprintln!();
+    ExitCode::FAILURE
 }
 
-#[expect(clippy::print_stdout, reason = "what these commands print is their answer")]
-fn print(answer: &str) -> Result<(), Box<dyn std::error::Error>> {
-    println!("{answer}");
+async fn migrate(config: &MigrateConfig) -> Result<(), Failure> {
+    telemetry::init(&config.logs)?;
+    config.servers.store(&config.turns)?.migrate().await?;
+    println!("The database's schema is up to date.");
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "the process ends here, perhaps before it can log")]
-fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("copilot-api: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        eprintln!("  because: {cause}");
-        source = cause.source();
-    }
-    ExitCode::FAILURE
+fn token(config: &TokenConfig) -> Result<String, Failure> {
+    let user = UserId::parse(&config.user).ok_or("--user: 1 to 255 bytes without control characters")?;
+    let key = &config.tokens;
+    Ok(sign(key.jwt_sign_algorithm, key.key(), &user, config.role, config.ttl)?)
 }

@@ -1,37 +1,104 @@
-//! The HTTP surface: each group parses, asks [`crate::app`], and answers.
+//! The routes: thin methods that translate between HTTP and the use cases.
 
-use poem_openapi::{OpenApiService, Tags};
+use std::sync::Arc;
 
-pub mod aliases;
-pub mod model;
-pub mod playground;
-pub mod queue;
-pub mod sessions;
-pub mod streams;
-pub mod system;
-pub mod turns;
+use poem::endpoint::make_sync;
+use poem::http::header;
+use poem::{Endpoint, EndpointExt, Response, Route};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
 
-/// The groups of the document.
-#[derive(Debug, Tags)]
+use crate::app::App;
+use crate::auth::Gate;
+use crate::edge::{self, AllowTable, Edge};
+use crate::openapi::{self, DocumentError};
+
+mod aliases;
+mod messages;
+mod models;
+mod nullable;
+mod playground;
+mod queue;
+mod service;
+mod sessions;
+mod streams;
+mod submission;
+mod submission_schema;
+mod turns;
+
+pub use nullable::Nullable;
+
+/// Groups of operations.
+#[derive(Tags)]
 pub enum Tag {
-    /// Conversations.
+    /// Conversations: made, listed, read, named, claimed, deleted.
     Sessions,
-    /// Sending, following and stopping.
+    /// Submitting messages, and following and stopping the turns that answer them.
+    Streams,
+    /// Records of turns.
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
-    /// The default routes of the AI SDK's `useChat`.
-    UseChat,
-    /// Settings, health, schemas.
-    System,
+    /// Health, settings, and schemas for code generation.
+    Service,
 }
 
-/// All groups as one service.
-pub fn service() -> OpenApiService<Groups, ()> {
-    let groups = (sessions::Sessions, streams::Streams, turns::Turns, queue::Queue, aliases::Aliases, system::System);
-    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION"))
-        .description("A durable AI chat backend: answers survive reconnects, redeploys and dead workers.")
-        .license(poem_openapi::LicenseObject::new("MIT").identifier("MIT"))
+/// What the whole site works with.
+pub struct Site {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// Who may call.
+    pub gate: Arc<Gate>,
+    /// Origins whose pages may call.
+    pub origins: Vec<String>,
+    /// Everybody may make tokens, so the playground does.
+    pub development_key: bool,
 }
 
-type Groups = (sessions::Sessions, streams::Streams, turns::Turns, queue::Queue, aliases::Aliases, system::System);
+/// The documented operations.
+pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
+    let groups = (
+        sessions::SessionRoutes,
+        streams::StreamRoutes,
+        aliases::AliasRoutes,
+        turns::TurnRoutes,
+        queue::QueueRoutes,
+        service::ServiceRoutes,
+    );
+    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
+        "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \
+             AI SDK's UI message stream v1, and can be resumed from any event id.",
+    )
+}
+
+/// Everything that the API serves.
+pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, DocumentError> {
+    let service = service();
+    let document = openapi::document()?;
+    let allow = AllowTable::of(&document)?;
+    let docs = service.swagger_ui_html().replace(&service.spec(), &document);
+    let routes = Route::new()
+        .nest_no_strip("/api", service)
+        .at("/openapi.json", poem::get(json(document)))
+        .at("/docs", poem::get(page(docs, DOCS_POLICY)))
+        .at("/", poem::get(playground::endpoint(site.development_key)))
+        .data(site.app)
+        .data(site.gate);
+    Ok(edge::guarded(routes, Edge::new(site.origins, allow)))
+}
+
+/// The docs bring their scripts and styles along and call the API itself only.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+fn json(text: String) -> impl Endpoint {
+    make_sync(move |_| Response::builder().content_type("application/json").body(text.clone()))
+}
+
+fn page(html: String, policy: &'static str) -> impl Endpoint {
+    make_sync(move |_| {
+        Response::builder()
+            .content_type("text/html; charset=utf-8")
+            .header(header::CONTENT_SECURITY_POLICY, policy)
+            .body(html.clone())
+    })
+}

@@ -1,240 +1,194 @@
-//! Accepting a message: validated, saved with its turn, published.
+//! Accepting a message: the turn that answers it is saved, then published.
 
-use copilot_shared::id::{MessageId, SessionId, TurnId};
-use copilot_shared::message::{Part, strip_controls};
-use copilot_shared::session::Caller;
-use copilot_shared::store::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
-use copilot_shared::turn::Turn;
-use poem::http::StatusCode;
+use copilot_shared::id::{MessageId, TurnId};
+use copilot_shared::message::Part;
+use copilot_shared::seal::{SealError, seal};
+use copilot_shared::session::{Caller, Session};
+use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreError, SubmitError, Submitted};
+use copilot_shared::stream::StreamError;
+use copilot_shared::turn::{Turn, TurnStatus};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::App;
-use crate::body::no_nul;
-use crate::problem::Problem;
+use crate::relay::{Frames, Start};
 
-/// The longest message, in characters.
-const MAX_MESSAGE_CHARS: usize = 64_000;
-/// The longest text that a page may add, in characters.
-const MAX_CONTEXT_CHARS: usize = 256_000;
-/// Files that one message may name.
-const MAX_FILES: usize = 20;
-/// The longest idempotency key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
-
-/// What a client says, whichever form it used.
-#[derive(Debug, Default)]
+/// A message that a client submits.
+#[derive(Debug, Clone)]
 pub struct Submission {
-    /// The text.
-    pub message: String,
-    /// The client's own id of the message.
-    pub message_id: Option<String>,
-    /// What the user was looking at: URL and content.
+    /// What the user says.
+    pub text: String,
+    /// What the user was looking at: where it was, and what it said.
     pub context: Option<(String, String)>,
-    /// Files.
-    pub file_ids: Vec<String>,
+    /// Files that belong to the message.
+    pub file_ids: Vec<Uuid>,
+    /// The message's id, if the client chose it.
+    pub message_id: Option<MessageId>,
+    /// What makes the submit the same as an earlier one.
+    pub key: Option<String>,
     /// What to do if the session is busy.
-    pub on_busy: Option<String>,
-    /// The header `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    pub on_busy: OnBusy,
 }
 
-/// A turn that was accepted, now or before.
-#[derive(Debug)]
+/// What became of a submission.
 pub struct Accepted {
     /// The turn.
     pub turn: Turn,
     /// Where it waits; 0 if it does not.
     pub position: i64,
-    /// It was accepted before, under the same key.
-    pub repeated: bool,
+    /// The chunks as they come, or a replay if it was submitted before.
+    pub start: Start,
+}
+
+/// Why a stream cannot be attached to.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The stream server failed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The stream could not be rebuilt.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 impl App {
-    /// Accepts a message for a session that is known to be the caller's.
+    /// Accepts a message, or attaches to the turn that it was accepted as before.
     pub async fn submit_turn(
         &self,
+        session: &Session,
         caller: &Caller,
-        session: SessionId,
         submission: Submission,
-    ) -> Result<Accepted, Problem> {
-        let new = validate(session, submission)?;
-        let interrupts = new.on_busy == OnBusy::Interrupt;
-        let submitted = self.store.submit(session, caller, &new).await.map_err(|error| refusal(error, session))?;
-        match submitted {
+    ) -> Result<Accepted, SubmitError> {
+        let new = new_turn(session, &submission);
+        match self.store.submit(session.id, caller, &new).await? {
             Submitted::Ready(turn) => {
-                self.publish(&[turn.id]).await;
-                Ok(Accepted { turn, position: 0, repeated: false })
+                self.publish_soon([turn.id]);
+                Ok(Accepted { turn, position: 0, start: Start::Everything })
             }
-            Submitted::Waiting(turn, position) => {
-                if interrupts {
-                    self.interrupt(caller, session).await;
+            Submitted::Waiting(turn, mut position) => {
+                if new.on_busy == OnBusy::Interrupt {
+                    self.stop_what_runs_before(&turn, caller).await?;
+                    // It went before those that waited already.
+                    position = self.store.position(turn.id).await?;
                 }
-                Ok(Accepted { turn, position, repeated: false })
+                Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Repeated(turn) => Ok(Accepted { turn, position: 0, repeated: true }),
+            Submitted::Repeated(turn) => {
+                let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
+                Ok(Accepted { turn, position, start: Start::Compacted })
+            }
+        }
+    }
+
+    /// The chunks of an accepted turn. The stream of an ended one is rebuilt if it is gone: the
+    /// same key attaches whatever the turn's state.
+    pub async fn attach(&self, accepted: &Accepted) -> Result<Frames, AttachError> {
+        if accepted.turn.status.is_terminal() && self.streams.meta(accepted.turn.id).await?.is_none() {
+            seal(&self.store, &self.streams, &accepted.turn).await?;
+        }
+        Ok(self.relay.follow(accepted.turn.id, accepted.start))
+    }
+
+    async fn stop_what_runs_before(&self, turn: &Turn, caller: &Caller) -> Result<(), StoreError> {
+        let stopped = self.store.request_cancel_before(turn.session_id, turn.id, by(caller)).await?;
+        if let Some(stopped) = stopped {
+            self.tell_workers_to_stop(stopped).await;
+        }
+        Ok(())
+    }
+
+    /// Tells every worker. If nobody hears it, the holder finds the intent at its next renewal.
+    pub(super) async fn tell_workers_to_stop(&self, turn: TurnId) {
+        if let Err(error) = self.publisher.publish_cancel(turn).await {
+            tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a cancel could not be published");
         }
     }
 }
 
-fn refusal(error: SubmitError, session: SessionId) -> Problem {
-    match error {
-        SubmitError::NotFound => Problem::no_session(&session.to_string()),
-        SubmitError::TooManyTurns(cap) => {
-            let sentence = format!("You already have {cap} messages in flight. Wait for one to be answered.");
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_turns", sentence).retry_after(5)
-        }
-        SubmitError::Busy(turn) => {
-            Problem::new(StatusCode::CONFLICT, "turn_in_progress", "A turn of this session is in progress.").turn(turn)
-        }
-        SubmitError::KeyConflict => Problem::invalid(
-            "idempotency_conflict",
-            &["header", "Idempotency-Key"],
-            "value_error",
-            "the key was used for another request",
-        ),
-        SubmitError::MessageIdTaken => Problem::invalid(
-            "idempotency_conflict",
-            &["body", "message_id"],
-            "value_error",
-            "the message id belongs to another message",
-        ),
-        SubmitError::Store(error) => error.into(),
-    }
+/// Who cancels, as the turn's record names them.
+pub(super) fn by(caller: &Caller) -> &str {
+    caller.user_id().map_or("anonymous", |user| user.as_str())
 }
 
-fn validate(session: SessionId, submission: Submission) -> Result<NewTurn, Problem> {
-    let text = message_text(&submission.message)?;
-    let message_id = submission.message_id.as_deref().map(parse_message_id).transpose()?;
-    let key = idempotency_key(message_id, submission.idempotency_key.as_deref())?;
-    let files = file_ids(&submission.file_ids)?;
-    let on_busy = on_busy(submission.on_busy.as_deref())?;
-    let mut parts = Vec::new();
-    if let Some((url, content)) = submission.context {
-        no_nul("context", &url)?;
-        no_nul("context", &content)?;
-        if content.chars().count() > MAX_CONTEXT_CHARS || url.chars().count() > MAX_CONTEXT_CHARS {
-            let msg = format!("must have at most {MAX_CONTEXT_CHARS} characters");
-            return Err(Problem::field(&["body", "context"], "string_too_long", msg));
-        }
-        parts.push(Part::Context { url: strip_controls(&url), content: strip_controls(&content) });
-    }
-    parts.push(Part::Text { id: None, text });
-    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, &parts, &files) });
-    Ok(NewTurn {
-        id: TurnId::generate(),
-        message_id: message_id.unwrap_or_else(MessageId::generate),
-        parts,
-        on_busy,
-        idempotency,
-    })
+fn new_turn(session: &Session, submission: &Submission) -> NewTurn {
+    let context = submission.context.clone().map(|(url, content)| Part::Context { url, content });
+    let text = Part::Text { id: None, text: submission.text.clone() };
+    let parts: Vec<Part> = context.into_iter().chain([text]).collect();
+    let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
+    let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()));
+    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, &parts, &submission.file_ids) });
+    NewTurn { id: TurnId::generate(), message_id, parts, on_busy: submission.on_busy, idempotency }
 }
 
-/// A message of 1 to [`MAX_MESSAGE_CHARS`] characters that is not blank.
-pub(crate) fn message_text(message: &str) -> Result<String, Problem> {
-    no_nul("message", message)?;
-    if message.trim().is_empty() {
-        return Err(Problem::field(&["body", "message"], "value_error", "must not be blank"));
-    }
-    if message.chars().count() > MAX_MESSAGE_CHARS {
-        let msg = format!("must have at most {MAX_MESSAGE_CHARS} characters");
-        return Err(Problem::field(&["body", "message"], "string_too_long", msg));
-    }
-    Ok(strip_controls(message))
-}
-
-fn parse_message_id(id: &str) -> Result<MessageId, Problem> {
-    id.parse().map_err(|_| Problem::field(&["body", "message_id"], "uuid_parsing", "must be a UUID"))
-}
-
-fn idempotency_key(message_id: Option<MessageId>, header: Option<&str>) -> Result<Option<String>, Problem> {
-    let loc = ["header", "Idempotency-Key"];
-    if let Some(key) = header {
-        let printable = key.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if key.is_empty() || key.len() > MAX_KEY_BYTES || !printable {
-            let msg = format!("must be 1 to {MAX_KEY_BYTES} printable characters");
-            return Err(Problem::field(&loc, "value_error", msg));
-        }
-    }
-    match (message_id.map(|id| id.to_string()), header) {
-        (Some(id), Some(key)) if !id.eq_ignore_ascii_case(key) => {
-            let msg = "must equal message_id if both are given";
-            Err(Problem::invalid("idempotency_conflict", &loc, "value_error", msg))
-        }
-        (Some(id), _) => Ok(Some(id)),
-        (None, key) => Ok(key.map(str::to_owned)),
-    }
-}
-
-/// Ids that are no UUIDs name no file and are left out (`usage-tools.md`, A9).
-fn file_ids(ids: &[String]) -> Result<Vec<uuid::Uuid>, Problem> {
-    if ids.len() > MAX_FILES {
-        let msg = format!("List should have at most {MAX_FILES} items after validation, not {}", ids.len());
-        return Err(Problem::field(&["body", "file_ids"], "too_long", msg));
-    }
-    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
-}
-
-fn on_busy(word: Option<&str>) -> Result<OnBusy, Problem> {
-    match word {
-        None | Some("enqueue") => Ok(OnBusy::Enqueue),
-        Some("reject") => Ok(OnBusy::Reject),
-        Some("interrupt") => Ok(OnBusy::Interrupt),
-        Some(_) => Err(Problem::field(&["body", "on_busy"], "enum", "must be enqueue, reject or interrupt")),
-    }
-}
-
-/// What makes two bodies the same: the session and what is said, not how it should wait.
-fn body_hash(session: SessionId, parts: &[Part], files: &[uuid::Uuid]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(session.0.as_bytes());
-    hash.update(serde_json::to_vec(&(parts, files)).unwrap_or_default());
-    hash.finalize().into()
+/// What the body means: what to do while the session is busy is no part of it.
+fn body_hash(session: &Session, parts: &[Part], file_ids: &[Uuid]) -> [u8; 32] {
+    Sha256::digest(serde_json::json!([session.id, parts, file_ids]).to_string()).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::Utc;
+    use copilot_shared::id::SessionId;
 
-    fn submission(message: &str) -> Submission {
-        Submission { message: message.to_owned(), ..Submission::default() }
+    fn session() -> Session {
+        Session {
+            id: SessionId::generate(),
+            user_id: None,
+            title: None,
+            created_at: Utc::now(),
+            updated_at: Utc::now(),
+            total_prompt_tokens: 0,
+            total_completion_tokens: 0,
+        }
+    }
+
+    fn submission(text: &str) -> Submission {
+        Submission {
+            text: text.into(),
+            context: None,
+            file_ids: Vec::new(),
+            message_id: None,
+            key: Some("k".into()),
+            on_busy: OnBusy::Enqueue,
+        }
+    }
+
+    fn hash(session: &Session, submission: &Submission) -> [u8; 32] {
+        new_turn(session, submission).idempotency.unwrap().body_hash
     }
 
     #[test]
-    fn a_message_is_bounded_and_not_blank() {
-        assert!(message_text(&"é".repeat(64_000)).is_ok());
-        assert!(message_text(&"é".repeat(64_001)).is_err());
-        assert!(message_text(" \n\t").is_err());
-        assert!(message_text("a\0b").is_err());
-        assert_eq!(message_text("a\u{7}b").unwrap(), "ab");
+    fn the_same_meaning_has_the_same_hash_whatever_to_do_while_busy() {
+        let session = session();
+        let impatient = Submission { on_busy: OnBusy::Interrupt, ..submission("a") };
+        assert_eq!(hash(&session, &submission("a")), hash(&session, &impatient));
     }
 
     #[test]
-    fn key_and_message_id_must_agree() {
+    fn another_text_context_or_session_is_another_body() {
+        let one = session();
+        let base = hash(&one, &submission("a"));
+        assert_ne!(base, hash(&one, &submission("b")));
+        assert_ne!(base, hash(&session(), &submission("a")));
+        let with_context = Submission { context: Some(("u".into(), "c".into())), ..submission("a") };
+        assert_ne!(base, hash(&one, &with_context));
+        let with_file = Submission { file_ids: vec![Uuid::nil()], ..submission("a") };
+        assert_ne!(base, hash(&one, &with_file));
+    }
+
+    #[test]
+    fn the_message_id_is_the_key_where_there_is_no_other() {
         let id = MessageId::generate();
-        assert_eq!(idempotency_key(Some(id), Some(&id.to_string())).unwrap(), Some(id.to_string()));
-        assert!(idempotency_key(Some(id), Some("other")).is_err());
-        assert_eq!(idempotency_key(None, Some("k")).unwrap().as_deref(), Some("k"));
-        assert_eq!(idempotency_key(None, None).unwrap(), None);
-        assert!(idempotency_key(None, Some("")).is_err());
-        assert!(idempotency_key(None, Some(&"k".repeat(256))).is_err());
+        let submission = Submission { message_id: Some(id), key: None, ..submission("a") };
+        let new = new_turn(&session(), &submission);
+        assert_eq!(new.message_id, id);
+        assert_eq!(new.idempotency.unwrap().key, id.to_string());
     }
 
     #[test]
-    fn the_same_words_in_another_session_are_another_body() {
-        let key = |session| {
-            let submission = Submission { idempotency_key: Some("k".into()), ..submission("hello") };
-            validate(session, submission).unwrap().idempotency.unwrap().body_hash
-        };
-        let session = SessionId::random();
-        assert_eq!(key(session), key(session));
-        assert_ne!(key(session), key(SessionId::random()));
-    }
-
-    #[test]
-    fn files_that_are_no_uuids_are_left_out() {
-        let ids = ["aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "not-a-uuid", "../../../etc/passwd", ""].map(String::from);
-        assert_eq!(file_ids(&ids).unwrap().len(), 1);
-        assert!(file_ids(&vec![String::new(); 20]).is_ok());
-        assert!(file_ids(&vec![String::new(); 21]).is_err());
+    fn without_a_key_nothing_is_idempotent() {
+        let submission = Submission { key: None, ..submission("a") };
+        assert!(new_turn(&session(), &submission).idempotency.is_none());
     }
 }

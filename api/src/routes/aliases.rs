@@ -1,60 +1,60 @@
-//! The routes that the default transport of the AI SDK's `useChat` calls.
+//! The paths of the AI SDK's default transport, so that `useChat` needs no adapter.
 
+use std::sync::Arc;
+
+use copilot_shared::id::SessionId;
 use poem::web::Data;
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::param::{Header, Query};
 
 use super::Tag;
-use super::streams::{StreamChatRequest, SubmitHeaders, resume_session, submit_and_follow};
+use super::streams::{Resuming, StreamResponse, Submitting, resume, submit_or_resume};
+use super::submission::SubmitBytes;
 use crate::app::App;
-use crate::auth::AnyCaller;
-use crate::body::JsonBody;
-use crate::problem::{Failure, Problem, Resumes, Submits};
-use crate::sse::EventStream;
+use crate::auth::{Asking, Place, SessionPath};
+use crate::problem::{Problem, Refused};
 
-/// The group.
-#[derive(Debug)]
-pub struct Aliases;
+pub(super) struct AliasRoutes;
 
-#[OpenApi(prefix_path = "/api")]
-impl Aliases {
-    /// Send a message to the session in `id`
-    #[oai(path = "/chat", method = "post", operation_id = "use_chat_send", tag = "Tag::UseChat")]
-    async fn send(
+#[OpenApi(prefix_path = "/api", tag = "Tag::Streams")]
+impl AliasRoutes {
+    /// Submit a message and stream its answer (`useChat`)
+    ///
+    /// As `stream_chat`; the session is the body's `id`.
+    #[oai(path = "/chat", method = "post", operation_id = "stream_ui_chat")]
+    async fn submit(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        /// A cursor: resume instead of submitting
+        Data(app): Data<&Arc<App>>,
+        who: Asking,
+        /// Makes the call idempotent
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
+        /// Resumes instead of submitting
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
-        /// Makes the call idempotent for 24 hours
-        #[oai(name = "Idempotency-Key")]
-        idempotency_key: Header<Option<String>>,
-        body: JsonBody<StreamChatRequest>,
-    ) -> Result<EventStream, Failure<Submits>> {
-        let body = body.peek()?;
-        let named = body.request().session();
-        let missing = || Problem::field(&["body", "id"], "missing", "the id of the session is required");
-        let id = named.ok_or_else(missing)?;
-        let session = app.owned_session(&caller.0, &id).await?;
-        let headers = SubmitHeaders { last_event_id: last_event_id.0, idempotency_key: idempotency_key.0 };
-        Ok(submit_and_follow(&app, &caller.0, session.id, body.into_body(), headers).await?)
+        body: SubmitBytes,
+    ) -> Result<StreamResponse, Refused<Submitting>> {
+        let named = body.session()?;
+        let session: SessionId = named.parse().map_err(|_| Problem::no_session(&named))?;
+        let place = Place { caller: who.0, session };
+        let session = app.owned_session(&place).await?;
+        Ok(submit_or_resume(app, session, place.caller, key.0, last_event_id.0, body).await?)
     }
 
-    /// Follow what is in flight
-    #[oai(path = "/chat/:session_id/stream", method = "get", operation_id = "use_chat_resume", tag = "Tag::UseChat")]
+    /// Follow what is in flight (`useChat`)
+    ///
+    /// As `resume_stream`.
+    #[oai(path = "/chat/:id/stream", method = "get", operation_id = "resume_ui_stream")]
     async fn resume(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-        /// A cursor, `<turn_id>:<sequence>`; wins over `after`
+        Data(app): Data<&Arc<App>>,
+        id: SessionPath,
+        /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
-        /// A cursor, `<turn_id>:<sequence>`
+        /// What was received last
         after: Query<Option<String>>,
-    ) -> Result<EventStream, Failure<Resumes>> {
-        let cursor = super::streams::cursor(last_event_id.0, after.0);
-        Ok(resume_session(&app, caller.0, session_id.0, cursor).await?)
+    ) -> Result<StreamResponse, Refused<Resuming>> {
+        Ok(resume(app, id.0, None, last_event_id.0, after.0).await?)
     }
 }

@@ -1,200 +1,160 @@
 //! Conversations: made, listed, read, named, claimed, deleted.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use copilot_shared::id::SessionId;
-use copilot_shared::session::{Caller, Title};
-use copilot_shared::store::ClaimSessionError;
-use poem::http::StatusCode;
 use poem::web::Data;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, OpenApi};
-use rand::RngCore;
+use poem_openapi::{Object, OpenApi};
+use serde::Deserialize;
+use std::sync::Arc;
+
+use copilot_shared::session::Title;
 
 use super::Tag;
-use super::model::{
-    ActiveStreamInfo, AssignUserRequest, CreateSessionResponse, ListSessionsResponse, SessionDetailResponse,
-    SessionSummaryResponse, StatusResponse, UpdateTitleRequest,
-};
+use super::models::{CreateSessionResponse, ListSessionsResponse, NoContent, SessionDetailResponse, StatusResponse};
+use super::submission::title;
 use crate::app::App;
-use crate::auth::{AnyCaller, PerhapsSignedIn, SignedIn, claim_hash};
-use crate::body::{JsonBody, no_nul};
-use crate::problem::{ChangesSession, ClaimsSession, Failure, OfSession, OfUser, Problem};
+use crate::auth::{Anyone, NamedSession, OwnedSession, SignedIn};
+use crate::body::{JsonBody, OptionalJsonBody};
+use crate::problem::{Problem, Refused, Statuses};
 
-/// The group.
-#[derive(Debug)]
-pub struct Sessions;
+pub(super) struct SessionRoutes;
 
-/// Deleted.
-#[derive(Debug, ApiResponse)]
-pub enum Deleted {
-    /// It is gone.
-    #[oai(status = 204)]
-    Gone,
+/// A new name.
+#[derive(Debug, Deserialize, Object)]
+pub(super) struct UpdateSessionTitleRequest {
+    /// Trimmed; not blank.
+    #[serde(deserialize_with = "title")]
+    #[oai(validator(min_length = 1, max_length = 256))]
+    title: String,
 }
 
-#[OpenApi(prefix_path = "/api/chat")]
-impl Sessions {
-    /// List sessions
+/// Proof that the caller holds the session.
+#[derive(Debug, Default, Deserialize, Object)]
+pub(super) struct ClaimSessionRequest {
+    /// The claim token that the session was made with.
+    claim_token: Option<String>,
+}
+
+pub(super) struct Signed;
+impl Statuses for Signed {
+    const STATUSES: &'static [u16] = &[401, 422, 500, 503];
+}
+
+pub(super) struct Owned;
+impl Statuses for Owned {
+    const STATUSES: &'static [u16] = &[401, 404, 422, 500, 503];
+}
+
+pub(super) struct OwnedWithBody;
+impl Statuses for OwnedWithBody {
+    const STATUSES: &'static [u16] = &[400, 401, 404, 413, 415, 422, 500, 503];
+}
+
+pub(super) struct Claiming;
+impl Statuses for Claiming {
+    const STATUSES: &'static [u16] = &[400, 401, 403, 404, 413, 415, 422, 500, 503];
+}
+
+#[OpenApi(prefix_path = "/api/chat", tag = "Tag::Sessions")]
+impl SessionRoutes {
+    /// List the caller's sessions
     ///
     /// Newest updated first.
-    #[oai(path = "/sessions", method = "get", operation_id = "list_sessions", tag = "Tag::Sessions")]
+    #[oai(path = "/sessions", method = "get", operation_id = "list_sessions")]
     async fn list(
         &self,
-        app: Data<&App>,
-        caller: SignedIn,
-        /// How many at most
-        #[oai(validator(minimum(value = "1"), maximum(value = "100")), default = "fifty")]
+        Data(app): Data<&Arc<App>>,
+        who: SignedIn,
+        /// How many
+        #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<i64>,
-        /// How many to skip
-        #[oai(validator(minimum(value = "0")), default)]
+        /// How many are left out
+        #[oai(default, validator(minimum(value = "0")))]
         offset: Query<i64>,
-    ) -> Result<Json<ListSessionsResponse>, Failure<OfUser>> {
-        let (sessions, total) = app.store.list_sessions(&caller.0.user_id, limit.0, offset.0).await?;
-        Ok(Json(ListSessionsResponse {
-            sessions: sessions.into_iter().map(SessionSummaryResponse::from).collect(),
-            total,
-        }))
+    ) -> Result<Json<ListSessionsResponse>, Refused<Signed>> {
+        let (sessions, total) = app.list_sessions(&who.0, limit.0, offset.0).await?;
+        Ok(Json(ListSessionsResponse::new(sessions, total)))
     }
 
-    /// Create a session
+    /// Make a session
     ///
-    /// Without a token, and only where anonymous sessions are allowed, it has no owner, and the answer holds its
-    /// claim token.
-    #[oai(path = "/sessions", method = "post", operation_id = "create_session", tag = "Tag::Sessions")]
+    /// Without a token, where that is allowed, the session has no owner, and the answer has a
+    /// claim token for its bearer.
+    #[oai(path = "/sessions", method = "post", operation_id = "create_session")]
     async fn create(
         &self,
-        app: Data<&App>,
-        caller: PerhapsSignedIn,
-    ) -> Result<Json<CreateSessionResponse>, Failure<OfUser>> {
-        let (owner, claim_token) = match caller.0 {
-            Some(identity) => (Caller::User(identity.user_id), None),
-            None => {
-                let token = random_token();
-                (Caller::Claim(claim_hash(&token)), Some(token))
-            }
-        };
-        let session = app.store.create_session(SessionId::random(), &owner).await?;
-        Ok(Json(CreateSessionResponse {
-            id: session.id.0,
-            created_at: session.created_at,
-            user_id: session.user_id.map(|user| user.to_string()).into(),
-            claim_token,
-        }))
+        Data(app): Data<&Arc<App>>,
+        who: Anyone,
+    ) -> Result<Json<CreateSessionResponse>, Refused<Signed>> {
+        Ok(Json(app.create_session(who.0).await?.into()))
     }
 
-    /// Read a session
+    /// Read a session with its newest messages
     ///
-    /// With its newest messages, or those before `before_sequence`.
-    #[oai(path = "/sessions/:session_id", method = "get", operation_id = "get_session", tag = "Tag::Sessions")]
-    async fn get(
+    /// `before_sequence` pages backwards.
+    #[oai(path = "/sessions/:id", method = "get", operation_id = "get_session")]
+    async fn read(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-        /// How many messages at most
-        #[oai(validator(minimum(value = "1"), maximum(value = "200")), default = "fifty")]
+        Data(app): Data<&Arc<App>>,
+        id: OwnedSession,
+        /// How many messages
+        #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<i64>,
         /// Only messages before this sequence number
-        #[oai(validator(minimum(value = "0")))]
+        #[oai(validator(minimum(value = "1")))]
         before_sequence: Query<Option<i64>>,
-    ) -> Result<Json<SessionDetailResponse>, Failure<OfSession>> {
-        let session = app.owned_session(&caller.0, &session_id).await?;
-        let page = app.store.message_page(session.id, before_sequence.0, limit.0).await?;
-        let active = app.store.active_turn(session.id).await?.map(|turn| ActiveStreamInfo {
-            turn_id: turn.id.0,
-            last_message_id: turn.last_message_id.map(|id| id.0).into(),
-        });
-        Ok(Json(SessionDetailResponse::new(session, page.messages, page.has_more, active)))
+    ) -> Result<Json<SessionDetailResponse>, Refused<Owned>> {
+        Ok(Json(app.read_session(id.session, before_sequence.0, limit.0).await?.into()))
     }
 
     /// Delete a session
     ///
-    /// Stops what runs, and deletes messages, turns and streams.
-    #[oai(path = "/sessions/:session_id", method = "delete", operation_id = "delete_session", tag = "Tag::Sessions")]
-    async fn delete(
-        &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-    ) -> Result<Deleted, Failure<OfSession>> {
-        let session = app.owned_session(&caller.0, &session_id).await?;
-        app.delete_session(&caller.0, &session).await?;
-        Ok(Deleted::Gone)
+    /// What is in flight is stopped; messages and streams are deleted.
+    #[oai(path = "/sessions/:id", method = "delete", operation_id = "delete_session")]
+    async fn delete(&self, Data(app): Data<&Arc<App>>, id: OwnedSession) -> Result<NoContent, Refused<Owned>> {
+        if app.delete_session(&id.session, &id.caller).await? {
+            Ok(NoContent::Done)
+        } else {
+            Err(Problem::no_session(&id.session.id.to_string()).into())
+        }
     }
 
     /// Name a session
-    #[oai(
-        path = "/sessions/:session_id/title",
-        method = "patch",
-        operation_id = "update_session_title",
-        tag = "Tag::Sessions"
-    )]
+    #[oai(path = "/sessions/:id/title", method = "patch", operation_id = "update_session_title")]
     async fn rename(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-        body: JsonBody<UpdateTitleRequest>,
-    ) -> Result<Json<StatusResponse>, Failure<ChangesSession>> {
-        let session = app.owned_session(&caller.0, &session_id).await?;
-        let title = body.parse()?.title;
-        no_nul("title", &title)?;
-        let title = Title::parse(&title).ok_or_else(|| {
-            Problem::field(&["body", "title"], "value_error", format!("must have 1 to {} characters", Title::MAX_CHARS))
-        })?;
-        if !app.store.rename_session(session.id, &caller.0, &title).await? {
-            return Err(Problem::no_session(&session_id).into());
+        Data(app): Data<&Arc<App>>,
+        id: OwnedSession,
+        body: JsonBody<UpdateSessionTitleRequest>,
+    ) -> Result<Json<StatusResponse>, Refused<OwnedWithBody>> {
+        let missing = || Problem::no_session(&id.session.id.to_string());
+        let title = Title::parse(&body.0.title).ok_or_else(Problem::internal)?;
+        if app.rename_session(&id.session, &id.caller, &title).await? {
+            Ok(Json(StatusResponse::ok()))
+        } else {
+            Err(missing().into())
         }
-        Ok(Json(StatusResponse::ok()))
     }
 
-    /// Claim an anonymous session
+    /// Make an anonymous session the caller's
     ///
-    /// Makes it the caller's, once. The owner's own call changes nothing.
-    #[oai(
-        path = "/sessions/:session_id/assign-user",
-        method = "patch",
-        operation_id = "assign_session_user",
-        tag = "Tag::Sessions"
-    )]
-    async fn assign_user(
+    /// It takes the session's claim token, and works once; the owner's own call changes nothing.
+    #[oai(path = "/sessions/:id/assign-user", method = "patch", operation_id = "assign_session_user")]
+    async fn claim(
         &self,
-        app: Data<&App>,
-        caller: SignedIn,
-        session_id: Path<String>,
-        body: JsonBody<AssignUserRequest>,
-    ) -> Result<Json<StatusResponse>, Failure<ClaimsSession>> {
-        let user = caller.0.user_id;
-        let owner = Caller::User(user.clone());
-        let id: SessionId = session_id.parse().map_err(|_| Problem::no_session(&session_id))?;
-        if app.store.find_session(id, &owner).await?.is_some() {
-            return Ok(Json(StatusResponse::ok()));
-        }
-        let token = body.parse_or_default()?.claim_token;
-        let hash = token.as_deref().map(claim_hash);
-        app.store.claim_session(id, &user, hash.as_ref().map(<[u8; 32]>::as_slice)).await.map_err(
-            |error| match error {
-                ClaimSessionError::NotFound => Problem::no_session(&session_id),
-                ClaimSessionError::WrongToken => {
-                    let sentence = format!("Not authorized to claim session {}", session_id.0);
-                    Problem::new(StatusCode::FORBIDDEN, "wrong_claim_token", sentence)
-                }
-                ClaimSessionError::Store(error) => error.into(),
-            },
-        )?;
+        Data(app): Data<&Arc<App>>,
+        who: SignedIn,
+        id: NamedSession,
+        body: OptionalJsonBody<ClaimSessionRequest>,
+    ) -> Result<Json<StatusResponse>, Refused<Claiming>> {
+        let session = id.0;
+        app.claim_session(session, &who.0, body.0.claim_token.as_deref())
+            .await
+            .map_err(|error| Problem::of_claim(session, error))?;
         Ok(Json(StatusResponse::ok()))
     }
 }
 
 fn fifty() -> i64 {
     50
-}
-
-/// 256 bits that nobody can guess, in characters that any header can carry.
-fn random_token() -> String {
-    let mut bytes = [0; 32];
-    rand::rng().fill_bytes(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
 }

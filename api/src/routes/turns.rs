@@ -1,62 +1,48 @@
-//! The records of turns.
+//! Records of turns.
+
+use std::sync::Arc;
 
 use poem::web::Data;
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
+use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 
-use copilot_shared::id::{SessionId, TurnId};
-use copilot_shared::turn::Turn;
-
 use super::Tag;
-use super::model::{ListTurnsResponse, TurnRecord};
+use super::models::{ListTurnsResponse, TurnRecord};
+use super::sessions::Owned;
 use crate::app::App;
-use crate::auth::AnyCaller;
-use crate::problem::{Failure, OfSession, Problem};
+use crate::auth::{OwnedSession, TurnPath};
+use crate::problem::{Problem, Refused};
 
-/// The group.
-#[derive(Debug)]
-pub struct Turns;
+pub(super) struct TurnRoutes;
 
-impl App {
-    /// A turn of a session that is known to be the caller's.
-    pub async fn turn_of(&self, session: SessionId, id: &str) -> Result<Turn, Problem> {
-        let parsed: TurnId = id.parse().map_err(|_| Problem::no_turn(id))?;
-        self.store.find_turn(session, parsed).await?.ok_or_else(|| Problem::no_turn(id))
-    }
-}
-
-#[OpenApi(prefix_path = "/api/chat")]
-impl Turns {
-    /// List turns
+#[OpenApi(prefix_path = "/api/chat", tag = "Tag::Turns")]
+impl TurnRoutes {
+    /// List a session's turns
     ///
     /// Newest first.
-    #[oai(path = "/sessions/:session_id/turns", method = "get", operation_id = "list_turns", tag = "Tag::Turns")]
+    #[oai(path = "/sessions/:id/turns", method = "get", operation_id = "list_turns")]
     async fn list(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-        /// How many at most
-        #[oai(validator(minimum(value = "1"), maximum(value = "200")), default = "fifty")]
+        Data(app): Data<&Arc<App>>,
+        id: OwnedSession,
+        /// How many
+        #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<i64>,
-    ) -> Result<Json<ListTurnsResponse>, Failure<OfSession>> {
-        let session = app.owned_session(&caller.0, &session_id).await?;
-        let turns = app.store.list_turns(session.id, limit.0).await?;
-        Ok(Json(ListTurnsResponse { turns: turns.into_iter().map(TurnRecord::from).collect() }))
+    ) -> Result<Json<ListTurnsResponse>, Refused<Owned>> {
+        Ok(Json(app.list_turns(id.session.id, limit.0).await?.into()))
     }
 
-    /// Read a turn
-    #[oai(path = "/sessions/:session_id/turns/:turn_id", method = "get", operation_id = "get_turn", tag = "Tag::Turns")]
-    async fn get(
+    /// Read a turn's record
+    #[oai(path = "/sessions/:id/turns/:turn_id", method = "get", operation_id = "get_turn")]
+    async fn read(
         &self,
-        app: Data<&App>,
-        caller: AnyCaller,
-        session_id: Path<String>,
-        turn_id: Path<String>,
-    ) -> Result<Json<TurnRecord>, Failure<OfSession>> {
-        let session = app.owned_session(&caller.0, &session_id).await?;
-        Ok(Json(app.turn_of(session.id, &turn_id).await?.into()))
+        Data(app): Data<&Arc<App>>,
+        id: OwnedSession,
+        turn_id: TurnPath,
+    ) -> Result<Json<TurnRecord>, Refused<Owned>> {
+        let turn = app.read_turn(id.session.id, turn_id.0).await?;
+        Ok(Json(turn.ok_or_else(|| Problem::no_turn(&turn_id.0.to_string()))?.into()))
     }
 }
 

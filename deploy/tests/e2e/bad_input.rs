@@ -14,7 +14,6 @@ async fn hostile_requests_get_clear_answers_and_change_nothing() {
     let path = format!("/sessions/{session}/stream");
     let cases: Vec<(&str, String, u16, &str)> = vec![
         ("no JSON", "{".into(), 400, "invalid_json"),
-        ("nothing", String::new(), 400, "invalid_json"),
         ("too deep", format!("{{\"message\":\"x\",\"more\":{}", "[".repeat(5_000)), 400, "invalid_json"),
         ("no message", "{}".into(), 422, "validation_error"),
         ("a number", json!({"message": 5}).to_string(), 422, "validation_error"),
@@ -70,11 +69,11 @@ async fn foreign_unknown_and_malformed_sessions_are_the_same_404() {
         (Method::POST, "/messages"),
         (Method::POST, "/cancel"),
         (Method::GET, "/turns"),
-        (Method::GET, "/turns/x"),
-        (Method::GET, "/turns/x/stream"),
+        (Method::GET, "/turns/00000000-0000-7000-8000-000000000000"),
+        (Method::GET, "/turns/00000000-0000-7000-8000-000000000000/stream"),
         (Method::GET, "/queue"),
-        (Method::PATCH, "/queue/x"),
-        (Method::DELETE, "/queue/x"),
+        (Method::PATCH, "/queue/00000000-0000-7000-8000-000000000000"),
+        (Method::DELETE, "/queue/00000000-0000-7000-8000-000000000000"),
     ];
     for id in [session.as_str(), unknown.as_str(), "not-a-uuid"] {
         for (method, suffix) in &routes {
@@ -97,10 +96,10 @@ async fn every_route_wants_a_token_unless_it_says_otherwise() {
     let client = http();
     let document: Value =
         client.get(format!("http://{address}/openapi.json")).send().await.unwrap().json().await.unwrap();
-    let open = ["get_ttl_config", "get_health", "get_tool_response_schema", "get_stream_chunk_schema"];
+    let open = ["config/ttl", "health", "schema/tool-responses", "schema/stream-chunks"];
     let mut asked = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
-        for (method, operation) in operations.as_object().unwrap() {
+        for (method, _) in operations.as_object().unwrap() {
             let path = path.replace("{session_id}", &uuid::Uuid::nil().to_string()).replace("{turn_id}", "x");
             let method: Method = method.to_uppercase().parse().unwrap();
             for token in [None, Some("nonsense"), Some("a.b.c")] {
@@ -110,8 +109,8 @@ async fn every_route_wants_a_token_unless_it_says_otherwise() {
                 }
                 let request = request.header("content-type", "application/json").body("{}");
                 let status = request.send().await.unwrap().status();
-                let name = operation["operationId"].as_str().unwrap();
-                assert_eq!(status == StatusCode::UNAUTHORIZED, !open.contains(&name), "{method} {path}: {status}");
+                let is_open = open.iter().any(|open| path == format!("/api/chat/{open}"));
+                assert_eq!(status == StatusCode::UNAUTHORIZED, !is_open, "{method} {path}: {status}");
                 asked += 1;
             }
         }

@@ -10,8 +10,8 @@ use crate::client::{Client, Rest, message_of};
 use crate::system::System;
 
 /// Thoughts, text, two tools, and text again: everything that a turn can hold.
-const RICH: &str = "demo:reasoning=5 demo:tokens=20,rate=200,bytes=6 demo:tool=calculator,args={\"expression\":\"6*7\"} \
-     demo:tool=get_current_time,args={} demo:tokens=25,rate=200,bytes=5";
+const RICH: &str = "demo:reasoning=5 demo:tokens=20,rate=60,bytes=6 demo:tool=calculator,args={\"expression\":\"6*7\"} \
+     demo:tool=get_current_time,args={} demo:tokens=25,rate=60,bytes=5";
 
 async fn whole(client: &Client, session: &str, message: &str) -> Rest {
     let rest = client.send(session, message).await.rest().await;

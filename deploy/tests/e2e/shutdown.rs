@@ -20,6 +20,11 @@ async fn a_stopped_api_cuts_its_streams_and_clients_go_on_elsewhere() {
     let (clean, cut) = tokio::join!(first.terminate(), stream.rest());
     assert!(clean);
     assert!(!cut.done, "a cut stream must not look complete");
+    assert!(
+        cut.comments.iter().any(|comment| comment.starts_with("broken")),
+        "the connection is cut: {:?}",
+        cut.comments
+    );
     events.extend(cut.events);
     let cursor = events.last().unwrap().id.unwrap().to_string();
     let rest = system.client(0, "ann").resume(&session, Some(&cursor)).await.unwrap().rest().await;

@@ -55,8 +55,7 @@ impl Store {
         Ok(self.cancel_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
     }
 
-    /// Writes the intent to stop a session's running turn, if there is one.
-    pub async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
+    async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
         let turn = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
              WHERE session_id = $1 AND status = 'running' RETURNING id",
@@ -66,6 +65,26 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         Ok(turn)
+    }
+
+    /// Writes the intent to stop whatever of a session runs, or is about to, before `turn`. Never
+    /// hits `turn` itself, whose time may have come meanwhile.
+    pub async fn request_cancel_before(
+        &self,
+        session: SessionId,
+        turn: TurnId,
+        by: &str,
+    ) -> Result<Option<TurnId>, StoreError> {
+        let stopped = sqlx::query_scalar(
+            "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $3) \
+             WHERE session_id = $1 AND id <> $2 AND status IN ('queued', 'running') AND ready_at IS NOT NULL RETURNING id",
+        )
+        .bind(session)
+        .bind(turn)
+        .bind(by)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(stopped)
     }
 
     /// Ends turns that have not run, with their messages: one of them if it still waits behind

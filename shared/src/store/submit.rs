@@ -128,8 +128,8 @@ impl Store {
         if ready {
             return Ok(Submitted::Ready(turn));
         }
-        let behind = i64::from(traffic.current.is_some());
-        Ok(Submitted::Waiting(turn, (traffic.session_in_flight - behind + 1).max(1)))
+        let position = self.position(turn.id).await?;
+        Ok(Submitted::Waiting(turn, position))
     }
 }
 

@@ -1,14 +1,14 @@
-//! A value that is always present and may be null, as the wire has it; `Option` of the OpenAPI
-//! crate would say that it may be absent and never null.
+//! A field that is always there and may be null. poem-openapi documents an `Option` as a field
+//! that may be absent and is never null, which is the opposite.
 
 use std::borrow::Cow;
 
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::types::{ParseFromJSON, ParseResult, ToJSON, Type};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use serde_json::Value;
 
-/// Present, perhaps null.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A value or null.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nullable<T>(pub Option<T>);
 
 impl<T> From<Option<T>> for Nullable<T> {
@@ -19,13 +19,11 @@ impl<T> From<Option<T>> for Nullable<T> {
 
 impl<T: Type> Type for Nullable<T> {
     const IS_REQUIRED: bool = true;
-
     type RawValueType = T::RawValueType;
-
     type RawElementValueType = T::RawElementValueType;
 
     fn name() -> Cow<'static, str> {
-        format!("nullable_{}", T::name()).into()
+        T::name()
     }
 
     fn schema_ref() -> MetaSchemaRef {
@@ -56,18 +54,11 @@ impl<T: Type> Type for Nullable<T> {
             None => Box::new(std::iter::empty()),
         }
     }
-
-    fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
 }
 
 impl<T: ToJSON> ToJSON for Nullable<T> {
     fn to_json(&self) -> Option<Value> {
-        match &self.0 {
-            Some(value) => value.to_json(),
-            None => Some(Value::Null),
-        }
+        Some(self.0.as_ref().and_then(ToJSON::to_json).unwrap_or(Value::Null))
     }
 }
 
@@ -75,9 +66,22 @@ impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         match value {
             None | Some(Value::Null) => Ok(Self(None)),
-            Some(value) => T::parse_from_json(Some(value))
-                .map(|value| Self(Some(value)))
-                .map_err(poem_openapi::types::ParseError::propagate),
+            Some(value) => {
+                T::parse_from_json(Some(value)).map(|value| Self(Some(value))).map_err(ParseError::propagate)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_written_and_documented() {
+        assert_eq!(Nullable::<String>(None).to_json(), Some(Value::Null));
+        assert_eq!(Nullable(Some("a".to_owned())).to_json(), Some("a".into()));
+        let MetaSchemaRef::Inline(schema) = Nullable::<String>::schema_ref() else { panic!("inline") };
+        assert!(schema.nullable);
     }
 }

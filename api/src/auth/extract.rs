@@ -1,0 +1,286 @@
+//! The caller and the session as arguments of a route, each checked before the body is looked at.
+
+use std::sync::Arc;
+
+use copilot_shared::id::{SessionId, TurnId, UserId};
+use copilot_shared::session::{Caller, Session};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use uuid::Uuid;
+
+use super::{CLAIM_HEADER, Gate};
+use crate::app::App;
+use crate::problem::Problem;
+
+const BEARER: &str = "bearer";
+const CLAIM: &str = "claim_token";
+
+/// The names that poem-openapi gives to the parts of a path, in order.
+const FIRST: &str = "param0";
+const SECOND: &str = "param1";
+
+/// Somebody with a token.
+pub struct SignedIn(pub UserId);
+
+/// Somebody with a token, or nobody in particular where that is allowed.
+pub struct Anyone(pub Option<UserId>);
+
+/// A caller whose session is named in the body.
+pub struct Asking(pub Caller);
+
+/// The session that a path names, whoever asks.
+pub struct NamedSession(pub SessionId);
+
+/// A caller and the session that they name. Nothing says yet that it is theirs.
+pub struct SessionPath(pub Place);
+
+/// Who asks for which session.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Who asks.
+    pub caller: Caller,
+    /// The session that they name.
+    pub session: SessionId,
+}
+
+/// A session of the caller's.
+pub struct OwnedSession {
+    /// Who asks.
+    pub caller: Caller,
+    /// Their session.
+    pub session: Session,
+}
+
+/// The turn that a path names.
+pub struct TurnPath(pub TurnId);
+
+fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
+    request.data().ok_or_else(Problem::internal)
+}
+
+fn app(request: &Request) -> Result<&Arc<App>, Problem> {
+    request.data().ok_or_else(Problem::internal)
+}
+
+fn place(request: &Request) -> Result<Place, Problem> {
+    let caller = gate(request)?.caller(request)?;
+    Ok(Place { caller, session: session_id(request)? })
+}
+
+fn session_id(request: &Request) -> Result<SessionId, Problem> {
+    let text = request.raw_path_param(FIRST).unwrap_or_default();
+    text.parse().map_err(|_| Problem::no_session(text))
+}
+
+fn register_bearer(registry: &mut Registry) {
+    registry.create_security_scheme(
+        BEARER,
+        MetaSecurityScheme {
+            ty: "http",
+            description: Some("A JWT with audience `authenticated`; `sub` is the user's id"),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            flows: None,
+            openid_connect_url: None,
+        },
+    );
+}
+
+fn register_claim(registry: &mut Registry) {
+    registry.create_security_scheme(
+        CLAIM,
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("The claim token of an anonymous session, where there are such"),
+            name: Some(CLAIM_HEADER),
+            key_in: Some("header"),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        },
+    );
+}
+
+impl<'a> ApiExtractor<'a> for SignedIn {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(gate(request)?.identify(request).map_err(Problem::from)?.user))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Anyone {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(gate(request)?.anyone(request).map_err(Problem::from)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Asking {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+        register_claim(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, CLAIM]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(gate(request)?.caller(request).map_err(Problem::from)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for NamedSession {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = Uuid;
+    type ParamRawType = Uuid;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Uuid::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Uuid>,
+    ) -> poem::Result<Self> {
+        Ok(Self(session_id(request)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for SessionPath {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = Uuid;
+    type ParamRawType = Uuid;
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+        register_claim(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, CLAIM]
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Uuid::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Uuid>,
+    ) -> poem::Result<Self> {
+        Ok(Self(place(request)?))
+    }
+}
+
+impl<'a> ApiExtractor<'a> for OwnedSession {
+    const TYPES: &'static [ApiExtractorType] = SessionPath::TYPES;
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = Uuid;
+    type ParamRawType = Uuid;
+
+    fn register(registry: &mut Registry) {
+        SessionPath::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        SessionPath::security_schemes()
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        SessionPath::param_in()
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        SessionPath::param_schema_ref()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Uuid>,
+    ) -> poem::Result<Self> {
+        let place = place(request)?;
+        let session = app(request)?.owned_session(&place).await.map_err(Problem::from)?;
+        Ok(Self { caller: place.caller, session })
+    }
+}
+
+impl<'a> ApiExtractor<'a> for TurnPath {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = Uuid;
+    type ParamRawType = Uuid;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(Uuid::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Uuid>,
+    ) -> poem::Result<Self> {
+        let text = request.raw_path_param(SECOND).unwrap_or_default();
+        Ok(Self(text.parse().map_err(|_| Problem::no_turn(text))?))
+    }
+}

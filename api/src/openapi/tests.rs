@@ -1,0 +1,62 @@
+//! The document that clients are generated from.
+
+use super::*;
+
+fn parsed() -> Value {
+    serde_json::from_str(&document().unwrap()).unwrap()
+}
+
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, methods): (&String, &'_ Value)| {
+        let path = path.clone();
+        methods.as_object().unwrap().keys().map(move |method| (path.clone(), method.clone())).collect::<Vec<_>>()
+    };
+    let names: Vec<_> = paths.iter().flat_map(of_path).collect();
+    names.into_iter().map(|(path, method)| (path.clone(), method.clone(), &document["paths"][&path][&method])).collect()
+}
+
+#[test]
+fn the_checked_in_document_is_the_one_that_is_served() {
+    let checked_in = include_str!("../../openapi.json");
+    assert!(
+        checked_in.trim_end() == document().unwrap(),
+        "api/openapi.json is out of date; run: cargo run -p copilot-api -- openapi > api/openapi.json"
+    );
+}
+
+#[test]
+fn every_operation_has_an_id_a_tag_a_summary_and_an_answer_for_every_status() {
+    let document = parsed();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(operation["operationId"].is_string(), "{name}");
+        assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
+        assert!(operation["summary"].is_string(), "{name}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let has_body = response["content"].is_object();
+            assert_eq!(has_body, status != "204", "{name} {status}");
+        }
+    }
+}
+
+#[test]
+fn media_types_have_no_charset_and_the_version_is_one_that_generators_know() {
+    let text = document().unwrap();
+    assert!(!text.contains("charset"));
+    assert_eq!(parsed()["openapi"], "3.0.3");
+}
+
+#[test]
+fn an_event_streams_schema_is_the_union_of_chunks_and_each_type_is_one_constant() {
+    let document = parsed();
+    let stream = &document["paths"]["/api/chat/sessions/{id}/stream"]["get"]["responses"]["200"];
+    assert_eq!(stream["content"]["text/event-stream"]["schema"]["$ref"], "#/components/schemas/Chunk");
+    let mapping = document["components"]["schemas"]["Chunk"]["discriminator"]["mapping"].as_object().unwrap();
+    assert_eq!(mapping.len(), 20);
+    for (kind, reference) in mapping {
+        let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
+        let constant = &document["components"]["schemas"][name]["allOf"][0]["properties"]["type"]["enum"];
+        assert_eq!(constant, &json!([kind]), "{name}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The models of error bodies, for the OpenAPI document and for the code that builds them.
+
+use poem_openapi::{Enum, Object, Union};
+use serde::Serialize;
+use uuid::Uuid;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// A stable word that a client can switch on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+        #[oai(rename_all = "snake_case", rename = "ErrorCode")]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+codes! {
+    /// There is no token, or none that is valid.
+    Unauthorized = "unauthorized",
+    /// The token was valid once.
+    TokenExpired = "token_expired",
+    /// The claim token is wrong or missing.
+    ClaimRefused = "claim_refused",
+    /// There is no such route.
+    NotFound = "not_found",
+    /// There is no such session of the caller.
+    SessionNotFound = "session_not_found",
+    /// There is no such turn in the session, or it does not wait any more.
+    TurnNotFound = "turn_not_found",
+    /// The route has no such method.
+    MethodNotAllowed = "method_not_allowed",
+    /// The body is no JSON, or nested too deep.
+    InvalidJson = "invalid_json",
+    /// A field is missing or not as it must be.
+    ValidationError = "validation_error",
+    /// The body is no JSON by its content type.
+    UnsupportedMediaType = "unsupported_media_type",
+    /// The body is too large.
+    PayloadTooLarge = "payload_too_large",
+    /// The headers are too large.
+    HeadersTooLarge = "headers_too_large",
+    /// The cursor is malformed, or of the future.
+    InvalidCursor = "invalid_cursor",
+    /// What follows the cursor is not stored any more.
+    CursorTrimmed = "cursor_trimmed",
+    /// The cursor's stream is not stored any more.
+    Expired = "expired",
+    /// A turn of the session is in flight.
+    TurnInProgress = "turn_in_progress",
+    /// The user has too many turns in flight.
+    TooManyTurns = "too_many_turns",
+    /// The idempotency key was used for another request.
+    IdempotencyConflict = "idempotency_conflict",
+    /// The message id is another message's.
+    MessageIdTaken = "message_id_taken",
+    /// The last message is not the user's.
+    NoUserMessage = "no_user_message",
+    /// A part of the message cannot be taken.
+    UnsupportedPart = "unsupported_part",
+    /// The trigger cannot be served.
+    UnsupportedTrigger = "unsupported_trigger",
+    /// The wish for a busy session cannot be served.
+    UnsupportedOnBusy = "unsupported_on_busy",
+    /// A server that we depend on is away.
+    Unavailable = "unavailable",
+    /// The route exists for its schema alone.
+    NotImplemented = "not_implemented",
+    /// A mistake of ours.
+    InternalError = "internal_error",
+}
+
+/// An error.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "Error")]
+pub struct Fault {
+    /// A sentence for people.
+    pub detail: String,
+    /// A word for programs.
+    pub code: Code,
+}
+
+/// A field of the request that is not as it must be.
+#[derive(Debug, Clone, Serialize, Object)]
+pub struct FieldError {
+    /// Where it is: `body`, `query`, `path` or `header`, then the names on the way.
+    pub loc: Vec<String>,
+    /// A sentence for people.
+    pub msg: String,
+    /// What kind of mistake it is.
+    #[serde(rename = "type")]
+    #[oai(rename = "type")]
+    pub kind: String,
+}
+
+impl FieldError {
+    /// A mistake in a field of the body.
+    pub fn in_body(field: &str, kind: &str, msg: impl Into<String>) -> Self {
+        let loc = std::iter::once("body").chain(field.split('.')).filter(|name| !name.is_empty());
+        Self { loc: loc.map(str::to_owned).collect(), msg: msg.into(), kind: kind.into() }
+    }
+
+    /// A mistake in a named part of the request outside the body.
+    pub fn at(place: &str, name: &str, kind: &str, msg: impl Into<String>) -> Self {
+        Self { loc: vec![place.into(), name.into()], msg: msg.into(), kind: kind.into() }
+    }
+}
+
+/// The request is well-formed, but a field is not as it must be.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ValidationError")]
+pub struct Invalid {
+    /// The fields.
+    pub detail: Vec<FieldError>,
+    /// `validation_error`.
+    pub code: Code,
+}
+
+/// The request cannot be processed as it is.
+#[derive(Debug, Clone, Union)]
+#[oai(rename = "UnprocessableError")]
+pub enum Unprocessable {
+    /// A field is not as it must be.
+    Invalid(Invalid),
+    /// Another reason.
+    Fault(Fault),
+}
+
+/// The oldest place in a turn's stream that can still be resumed from.
+#[derive(Debug, Clone, Object)]
+pub struct Checkpoint {
+    /// The turn.
+    pub turn_id: Uuid,
+    /// The sequence number.
+    pub sequence: u64,
+}
+
+/// The state of the session or the stream stands in the way.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ConflictError", skip_serializing_if_is_none)]
+pub struct Conflict {
+    /// A sentence for people.
+    pub detail: String,
+    /// A word for programs.
+    pub code: Code,
+    /// With `turn_in_progress`: the turn.
+    pub turn_id: Option<Uuid>,
+    /// With `cursor_trimmed`: where to resume.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem_openapi::types::ToJSON;
+
+    #[test]
+    fn every_code_is_spelled_as_documented() {
+        for code in Code::ALL {
+            assert_eq!(code.to_json(), Some(code.as_str().into()));
+        }
+    }
+
+    #[test]
+    fn a_field_of_the_body_is_named_by_its_path() {
+        assert_eq!(FieldError::in_body("context.url", "missing", "m").loc, ["body", "context", "url"]);
+        assert_eq!(FieldError::in_body("", "missing", "m").loc, ["body"]);
+    }
+}

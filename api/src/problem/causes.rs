@@ -1,0 +1,174 @@
+//! Which error of a use case is which problem.
+
+use copilot_shared::cursor::MalformedCursor;
+use copilot_shared::id::SessionId;
+use copilot_shared::queue::QueueError;
+use copilot_shared::seal::SealError;
+use copilot_shared::store::{ClaimSessionError, StoreError, SubmitError};
+use copilot_shared::stream::StreamError;
+use poem::http::StatusCode;
+
+use super::{Code, Problem};
+use crate::app::check_health::Down;
+use crate::app::edit_queue::QueueEditError;
+use crate::app::resume_turn::ResumeError;
+use crate::app::submit_turn::AttachError;
+use crate::app::{SessionError, StopError};
+
+/// After how many seconds a user with too many turns may try again.
+const TURNS_PASS: u64 = 5;
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_passing() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the database is away");
+            return Self::unavailable("The database is not available. Please try again.");
+        }
+        broken(&error)
+    }
+}
+
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Self {
+        if matches!(error, StreamError::Unavailable(_)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the stream server is away");
+            return Self::unavailable("The stream server is not available. Please try again.");
+        }
+        broken(&error)
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the message broker is away");
+        Self::unavailable("The message broker is not available. Please try again.")
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Store(error) => error.into(),
+            SealError::Stream(error) => error.into(),
+        }
+    }
+}
+
+impl From<StopError> for Problem {
+    fn from(error: StopError) -> Self {
+        match error {
+            StopError::Store(error) => error.into(),
+            StopError::Seal(error) => error.into(),
+            StopError::Stream(error) => error.into(),
+        }
+    }
+}
+
+impl From<AttachError> for Problem {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::Stream(error) => error.into(),
+            AttachError::Seal(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound(id) => Self::no_session(&id),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<QueueEditError> for Problem {
+    fn from(error: QueueEditError) -> Self {
+        match error {
+            QueueEditError::NotWaiting(turn) => {
+                Self::new(StatusCode::NOT_FOUND, Code::TurnNotFound, format!("Turn {turn} does not wait."))
+            }
+            QueueEditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Down> for Problem {
+    fn from(Down(parts): Down) -> Self {
+        tracing::warn!(?parts, "unhealthy");
+        Self::unavailable(format!("Not available: {}.", parts.join(", ")))
+    }
+}
+
+impl From<MalformedCursor> for Problem {
+    fn from(error: MalformedCursor) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::InvalidCursor, format!("Invalid cursor: {error}."))
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::NotFound => Self::new(StatusCode::NOT_FOUND, Code::SessionNotFound, "Session not found."),
+            SubmitError::TooManyTurns(cap) => {
+                let detail = format!("You have {cap} turns in flight already. Please wait for one to end.");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyTurns, detail).retry_after(TURNS_PASS)
+            }
+            SubmitError::Busy(turn) => {
+                let detail = "A turn of this session is in progress.";
+                Self::new(StatusCode::CONFLICT, Code::TurnInProgress, detail).with_turn(turn)
+            }
+            SubmitError::KeyConflict => {
+                let detail = "The idempotency key was used for another request.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::IdempotencyConflict, detail)
+            }
+            SubmitError::MessageIdTaken => {
+                Self::new(StatusCode::CONFLICT, Code::MessageIdTaken, "The message id is another message's.")
+            }
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResumeError> for Problem {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Session(error) => error.into(),
+            ResumeError::NoTurn(turn) => Self::no_turn(&turn.to_string()),
+            ResumeError::Future => {
+                Self::new(StatusCode::BAD_REQUEST, Code::InvalidCursor, "The cursor is ahead of the stream.")
+            }
+            ResumeError::Trimmed(checkpoint) => {
+                let detail = "Chunks behind the cursor are not stored any more. Ask again without a cursor.";
+                Self::new(StatusCode::CONFLICT, Code::CursorTrimmed, detail).with_checkpoint(checkpoint)
+            }
+            ResumeError::Expired => Self::new(
+                StatusCode::GONE,
+                Code::Expired,
+                "The stream is not stored any more. Read the session for the whole answer.",
+            ),
+            ResumeError::Store(error) => error.into(),
+            ResumeError::Stream(error) => error.into(),
+        }
+    }
+}
+
+impl Problem {
+    /// Why a session was not claimed.
+    pub fn of_claim(session: SessionId, error: ClaimSessionError) -> Self {
+        match error {
+            ClaimSessionError::NotFound => Self::no_session(&session.to_string()),
+            ClaimSessionError::WrongToken => Self::new(
+                StatusCode::FORBIDDEN,
+                Code::ClaimRefused,
+                format!("Not authorized to claim session {session}"),
+            ),
+            ClaimSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::error!(error, "a request failed");
+    Problem::internal()
+}

@@ -1,0 +1,19 @@
+//! The API against real servers: PostgreSQL, Redis and RabbitMQ of `DATABASE_URL`, `REDIS_URL` and
+//! `RABBITMQ_URL`. A test here plays the worker itself.
+
+#[cfg(test)]
+mod coverage;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod turns;
