@@ -24,6 +24,7 @@ pub async fn take(worker: Arc<Worker>, mut deliveries: mpsc::Receiver<TurnDelive
 }
 
 async fn handle(worker: Arc<Worker>, delivery: TurnDelivery) {
+    tracing::debug!(redelivered = delivery.redelivered, "a delivery arrived");
     match &delivery.message {
         Ok(message) => run(&worker, message.turn_id, delivery).await,
         Err(_) => bury(&worker, delivery).await,
@@ -72,6 +73,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
     if worker.grace_over.is_cancelled() {
         signals.hand_back.cancel();
     }
+    tracing::debug!(turn.id = %turn, attempt = attempt.0, losses = claimed.losses, "a turn was claimed");
     metrics::counter!("copilot_attempts_total").increment(1);
     turn::run(worker, claimed, signals).await;
     if exhausted && let Err(error) = worker.publisher.publish_dead(&body, "attempts_exhausted").await {

@@ -34,6 +34,7 @@ impl Publications {
     pub async fn publish(self, turn: TurnId) {
         match self.publisher.publish_turn(turn).await {
             Ok(()) => {
+                tracing::debug!(turn.id = %turn, "a turn was published");
                 if self.done.try_send(turn).is_err() {
                     tracing::debug!(turn.id = %turn, "a publication was not noted; it is repeated at worst");
                 }

@@ -44,9 +44,9 @@ impl Hub {
     /// Begins to connect, and goes on as long as the process does.
     pub(super) fn start(streams: Streams, stop: CancellationToken) -> Result<Arc<Self>, StreamError> {
         let client = streams.subscriber()?;
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (changes, to_follow) = mpsc::unbounded_channel();
         let hub = Arc::new(Self { streams, channels: Mutex::default(), changes, connected: watch::Sender::new(false) });
-        tokio::spawn(stop.run_until_cancelled_owned(Arc::clone(&hub).run(client, changed)));
+        tokio::spawn(stop.run_until_cancelled_owned(Arc::clone(&hub).run(client, to_follow)));
         Ok(hub)
     }
 
@@ -57,14 +57,13 @@ impl Hub {
     /// Joins the viewers of a turn.
     pub(super) fn watch(self: &Arc<Self>, turn: TurnId) -> Watching {
         let mut channels = self.lock();
-        let channel = match channels.get(&turn) {
-            Some(channel) => Arc::clone(channel),
-            None => {
-                let channel = Arc::new(Channel::new());
-                channels.insert(turn, Arc::clone(&channel));
-                self.note_change(turn);
-                channel
-            }
+        let channel = if let Some(channel) = channels.get(&turn) {
+            Arc::clone(channel)
+        } else {
+            let channel = Arc::new(Channel::new());
+            channels.insert(turn, Arc::clone(&channel));
+            self.note_change(turn);
+            channel
         };
         channel.enter();
         Watching { hub: Arc::clone(self), turn, channel }

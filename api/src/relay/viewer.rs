@@ -20,6 +20,8 @@ use super::{Frames, Relay, Start};
 const HEARTBEAT: Duration = Duration::from_secs(9);
 /// How often a turn that has not begun is looked at: its place in the queue may have changed.
 const WAITING_LOOK: Duration = Duration::from_secs(2);
+/// Most turns have begun by then, and their row need not be looked at.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
 /// How often the row of a silent turn is looked at, in case its last chunk was lost.
 const SILENT_LOOK: Duration = Duration::from_secs(30);
 /// How long to wait before Redis or PostgreSQL is asked again.
@@ -139,7 +141,7 @@ impl Viewer {
             next,
             synced: None,
             spoke_at: now,
-            looked_at: now.checked_sub(WAITING_LOOK).unwrap_or(now),
+            looked_at: now.checked_sub(WAITING_LOOK).map_or(now, |at| at + FIRST_LOOK),
             position: 0,
         }
     }

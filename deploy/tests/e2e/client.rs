@@ -150,7 +150,7 @@ impl Stream {
                 if let Some(id) = line.strip_prefix("id: ") {
                     event.id = Some(id.parse().unwrap());
                 } else if let Some(data) = line.strip_prefix("data: ") {
-                    event.data = data.to_owned();
+                    data.clone_into(&mut event.data);
                 } else if let Some(comment) = line.strip_prefix(": ") {
                     self.comments.push(comment.to_owned());
                 } else {

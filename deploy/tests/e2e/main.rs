@@ -1,5 +1,11 @@
 //! The real binaries against the real servers, driven from outside.
-#![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod bad_input;
 mod cancel;

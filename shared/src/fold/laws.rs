@@ -44,6 +44,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 /// Plays the moves as a worker would and returns every chunk.
+#[expect(clippy::too_many_lines, reason = "one arm a move, and no more than that")]
 fn written(moves: Vec<Move>) -> Vec<Chunk> {
     let turn = TurnId::generate();
     let mut fold = Fold::default();

@@ -77,6 +77,7 @@ pub(super) async fn run(
     let prompt_chars = request.messages.iter().map(spoken_chars).sum::<usize>() + request.system.len();
     let mut events = worker.model.stream(request);
     let mut call = ModelCall::new();
+    tracing::debug!("a model call begins");
     writer.send(Chunk::StartStep);
     let end = loop {
         let event = tokio::select! {
@@ -87,7 +88,12 @@ pub(super) async fn run(
         };
         match event {
             Some(Ok(ModelEvent::Finish(reason))) => break Ok(reason),
-            Some(Ok(event)) => call.take(event, writer),
+            Some(Ok(event)) => {
+                if !call.has_content {
+                    tracing::debug!("the model begins to speak");
+                }
+                call.take(event, writer);
+            }
             Some(Err(error)) => break Err(Some(failure(&error))),
             None => break Err(Some(Failure::new(ErrorCode::ProviderError, "The model stopped without an end."))),
         }
