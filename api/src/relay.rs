@@ -1,8 +1,8 @@
 //! From a turn's stream to its viewers.
 //!
 //! One subscription connection serves the whole process. A batch is received once, and its bytes
-//! are shared by all who watch the turn ([`hub`], [`channel`]). A viewer is a sequence number that
-//! moves forward ([`viewer`]): it subscribes, reads what is stored, and splices by number, so that
+//! are shared by all who watch the turn (`hub`, `channel`). A viewer is a sequence number that
+//! moves forward (`viewer`): it subscribes, reads what is stored, and splices by number, so that
 //! nothing is passed over and nothing comes twice. Viewers hold no buffers of their own.
 
 use std::io;
