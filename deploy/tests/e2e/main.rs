@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cancel;
+mod chaos;
 mod client;
 mod queue;
 mod resume;
