@@ -6,7 +6,7 @@ use copilot_shared::id::WorkerId;
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::StepCommit;
 use copilot_shared::testing::Services;
-use copilot_shared::turn::{FinishReason, TurnEnd, TurnStatus};
+use copilot_shared::turn::{Attempt, FinishReason, TurnEnd, TurnStatus};
 use copilot_shared::usage::TokenUsage;
 
 use crate::setup::{claimed, ready, session, user, waiting};
@@ -145,6 +145,23 @@ async fn a_stream_without_its_last_chunk_is_sealed() {
     let id = session(&store, &ann).await;
     let turn = ready(&store, id, &ann, "one").await;
     let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
+    services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
+    reconciler(&services).look(true).await.unwrap();
+    assert!(streams.meta(turn.id).await.unwrap().unwrap().closed);
+    assert_eq!(services.count("SELECT count(*) FROM turns WHERE NOT sealed").await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_is_sealed_although_its_worker_was_fenced_off_too_late() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    // Somebody begins to end it without its worker, and the worker ends it first.
+    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1)).await.unwrap();
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
     services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
     reconciler(&services).look(true).await.unwrap();
