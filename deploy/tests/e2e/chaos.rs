@@ -4,6 +4,12 @@
 //! kills, freezes, deploys, outages and lost data at random; and at the end a judge who reads every
 //! row and every stream. `CHAOS_SEED` repeats the decisions of a run (not its timing),
 //! `CHAOS_MINUTES` makes it longer; `deploy/chaos` does both.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and tells how it went on its way"
+)]
 
 mod arena;
 mod faults;
@@ -28,7 +34,7 @@ use self::ledger::Ledger;
 
 const SHORT_RUN: Duration = Duration::from_secs(25);
 /// After the last fault everything must have ended within this.
-const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+const SETTLES_WITHIN: Duration = Duration::from_mins(1);
 const USERS: usize = 4;
 const SESSIONS_PER_USER: usize = 3;
 

@@ -39,9 +39,9 @@ impl Store {
             "UPDATE outbox SET publishes = greatest(publishes - 1, 0), due_at = now() + interval '500 milliseconds' \
              WHERE turn_id = ANY ($1)",
         )
-            .bind(turns)
-            .execute(&self.pool)
-            .await?;
+        .bind(turns)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }

@@ -49,14 +49,15 @@ pub fn plan(rng: &mut impl Rng, lasts: Duration) -> Plan {
     let mut plan = Vec::new();
     while at < lasts {
         plan.push((at, random(rng)));
-        at += Duration::from_millis(rng.random_range(300..4_000));
+        at += Duration::from_millis(rng.random_range(200..2_600));
     }
     plan
 }
 
 fn random(rng: &mut impl Rng) -> Fault {
     let which = rng.random_range(0..1000);
-    let millis = |rng: &mut dyn rand::RngCore, range: std::ops::Range<u64>| Duration::from_millis(rng.random_range(range));
+    let millis =
+        |rng: &mut dyn rand::RngCore, range: std::ops::Range<u64>| Duration::from_millis(rng.random_range(range));
     match rng.random_range(0..100) {
         0..22 => Fault::KillWorker { which, replaced_after: millis(rng, 0..1_500) },
         22..36 => Fault::FreezeWorker { which, lasts: millis(rng, 2_500..7_000) },
@@ -169,10 +170,12 @@ async fn stop_worker(chaos: &Chaos, which: usize) {
 async fn lose_stream(chaos: &Chaos, which: usize) {
     let services = &chaos.arena.services;
     let mut connection = PgConnection::connect(&services.database_url).await.expect("PostgreSQL can be reached");
-    let newest: Vec<TurnId> = sqlx::query_scalar("SELECT id FROM turns WHERE started_at IS NOT NULL ORDER BY status = 'running' DESC, started_at DESC LIMIT 8")
-        .fetch_all(&mut connection)
-        .await
-        .expect("the turns can be read");
+    let newest: Vec<TurnId> = sqlx::query_scalar(
+        "SELECT id FROM turns WHERE started_at IS NOT NULL ORDER BY status = 'running' DESC, started_at DESC LIMIT 8",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .expect("the turns can be read");
     if newest.is_empty() {
         return;
     }

@@ -128,7 +128,8 @@ fn the_address_in_a_url_is_found() {
 async fn what_starts_while_redis_is_away_works_once_it_is_back() {
     let services = Services::isolated().await;
     let (proxy, url) = ChaosProxy::before(&services.redis_url, 6379).await;
-    let settings = StreamSettings { url, prefix: services.redis_prefix.clone(), ttl: Duration::from_mins(1), connections: 2 };
+    let settings =
+        StreamSettings { url, prefix: services.redis_prefix.clone(), ttl: Duration::from_mins(1), connections: 2 };
     let ping = async {
         let streams = Streams::connect(settings).expect("REDIS_URL is an address");
         eventually("Redis answers", Duration::from_secs(10), || async { streams.ping().await.ok() }).await;

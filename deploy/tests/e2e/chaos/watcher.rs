@@ -135,7 +135,9 @@ async fn opened(user: &User, answer: reqwest::Result<Response>) -> Opened {
     match answer.status() {
         StatusCode::OK => Opened::Stream(Stream::of(answer)),
         StatusCode::NO_CONTENT => Opened::Nothing,
-        status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::GONE) => Opened::Refused(status.as_u16()),
+        status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::GONE) => {
+            Opened::Refused(status.as_u16())
+        }
         status => {
             user.expect_passing(status, "GET …/stream");
             sleep(pause).await;

@@ -41,10 +41,17 @@ fn wrong_status(case: &Case<'_>, wish: Wish) -> Option<String> {
     let fits = match row.status {
         TurnStatus::Completed => wish == Wish::Complete,
         TurnStatus::Cancelled => row.cancelled_by.is_some(),
-        TurnStatus::Failed => (wish == Wish::Fail && code == Some("provider_error")) || code == Some("attempts_exhausted"),
+        TurnStatus::Failed => {
+            (wish == Wish::Fail && code == Some("provider_error")) || code == Some("attempts_exhausted")
+        }
         TurnStatus::Queued | TurnStatus::Running => false,
     };
-    (!fits).then(|| format!("it ended with {code:?} where the script says {wish:?} (attempts {}, losses {})", row.attempt, row.losses))
+    (!fits).then(|| {
+        format!(
+            "it ended with {code:?} where the script says {wish:?} (attempts {}, losses {})",
+            row.attempt, row.losses
+        )
+    })
 }
 
 /// What each model call said must be what the script says: in full where the call was committed
@@ -62,7 +69,8 @@ fn wrong_words(case: &Case<'_>, script: &Script, history: &[HistoryMessage]) -> 
     for (at, (message, step)) in said.iter().zip(&script.steps).enumerate() {
         let (thought, text) = (thought_of(&message.parts), text_of(&message.parts));
         let last = at + 1 == script.steps.len();
-        let expected = if last && script.wish == Wish::Hang { format!("{}{HANGING}", step.text) } else { step.text.clone() };
+        let expected =
+            if last && script.wish == Wish::Hang { format!("{}{HANGING}", step.text) } else { step.text.clone() };
         let fits = if at < whole {
             text == expected && thought == step.thought
         } else {
@@ -96,7 +104,12 @@ fn wrong_outcomes(case: &Case<'_>, script: &Script, history: &[HistoryMessage]) 
     let asked: Vec<(&ToolCallId, &String, &Value)> = asked.collect();
     let wanted: Vec<_> = script.steps.iter().flat_map(|step: &Step| &step.calls).collect();
     if asked.len() != wanted.len() || results.len() != wanted.len() {
-        return Some(format!("it has {} calls and {} results where the script has {}", asked.len(), results.len(), wanted.len()));
+        return Some(format!(
+            "it has {} calls and {} results where the script has {}",
+            asked.len(),
+            results.len(),
+            wanted.len()
+        ));
     }
     for ((id, name, _), call) in asked.iter().zip(wanted) {
         let outcome = results.iter().find(|(result, _)| result == *id).map(|(_, outcome)| outcome);
@@ -126,7 +139,9 @@ fn outcomes_of(history: &[HistoryMessage]) -> Vec<(ToolCallId, ToolOutcome)> {
 
 /// What the model reported is what was charged, once.
 fn wrong_charges(case: &Case<'_>, script: &Script, steps: &[StepRow]) -> Option<String> {
-    if case.row.status == TurnStatus::Completed && (steps.len() != script.steps.len() || steps.iter().any(|s| s.estimated)) {
+    if case.row.status == TurnStatus::Completed
+        && (steps.len() != script.steps.len() || steps.iter().any(|s| s.estimated))
+    {
         return Some(format!("it was charged as {steps:?} where the script has {} steps", script.steps.len()));
     }
     for (row, wanted) in steps.iter().zip(1..) {

@@ -25,11 +25,8 @@ impl Log {
             let page = streams.read_after(turn, after).await.expect("Redis can be read");
             for batch in &page.batches {
                 after = batch.last;
-                for frame in parse_frames(&batch.frames).expect("stored batches are frames") {
-                    if let Frame::Chunk(Some(sequence), chunk) = frame {
-                        chunks.push((sequence, chunk));
-                    }
-                }
+                let frames = parse_frames(&batch.frames).expect("stored batches are frames");
+                chunks.extend(frames.into_iter().filter_map(numbered));
             }
             if !page.more {
                 return Self { meta, chunks };
@@ -50,6 +47,13 @@ impl Log {
 
     pub fn last(&self) -> u64 {
         self.chunks.last().map_or(0, |(sequence, _)| *sequence)
+    }
+}
+
+fn numbered(frame: Frame) -> Option<(u64, Chunk)> {
+    match frame {
+        Frame::Chunk(Some(sequence), chunk) => Some((sequence, chunk)),
+        Frame::Chunk(None, _) | Frame::Usage(_) => None,
     }
 }
 
@@ -88,9 +92,8 @@ fn wrong_end(case: &Case<'_>) -> Option<String> {
         .collect();
     let errors = case.log.chunks.iter().filter(|(_, chunk)| matches!(chunk, Chunk::Error { .. })).count();
     let fits = match (case.row.status, ends.as_slice()) {
-        (TurnStatus::Completed, [Chunk::Finish { .. }]) => errors == 0,
+        (TurnStatus::Completed, [Chunk::Finish { .. }]) | (TurnStatus::Cancelled, [Chunk::Abort { .. }]) => errors == 0,
         (TurnStatus::Failed, [Chunk::Finish { .. }]) => errors == 1,
-        (TurnStatus::Cancelled, [Chunk::Abort { .. }]) => errors == 0,
         _ => false,
     };
     (!fits).then(|| format!("its stream ended with {ends:?} and {errors} errors"))

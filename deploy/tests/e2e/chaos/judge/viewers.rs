@@ -49,7 +49,8 @@ fn compacted(seen: &Seen, log: &Log, lossy: bool) -> Result<(), String> {
     if seen.ending != Ending::Done || lossy {
         return Ok(());
     }
-    let chunks: Vec<Chunk> = seen.events.iter().map(Event::chunk).filter(|c| !matches!(c, Chunk::DataStatus { .. })).collect();
+    let chunks: Vec<Chunk> =
+        seen.events.iter().map(Event::chunk).filter(|c| !matches!(c, Chunk::DataStatus { .. })).collect();
     let (mine, stored) = (message_of(chunks), message_of(log.all()));
     if mine == stored { Ok(()) } else { Err(format!("folded {mine:?} where {stored:?} is stored")) }
 }
