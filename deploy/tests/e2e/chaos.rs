@@ -13,6 +13,7 @@
 
 mod arena;
 mod faults;
+mod found;
 mod judge;
 mod ledger;
 mod load;

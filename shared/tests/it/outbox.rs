@@ -51,7 +51,7 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
         assert_eq!(store.enqueue_lapsed().await.unwrap(), 1);
     };
     lapse().await;
-    assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt)]).await.unwrap(), [(turn.id, false)]);
+    assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt, 3)]).await.unwrap(), [(turn.id, false)]);
     assert_eq!(entries().await, 0, "it is kept");
 
     lapse().await;

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::arena::User;
 use super::ledger::Submission;
@@ -79,7 +79,7 @@ impl User {
             && answer.status() == StatusCode::OK
         {
             let mut begun = Begun { stream: Stream::of(answer), events: Vec::new() };
-            while let Some(event) = begun.stream.next().await {
+            while let Ok(Some(event)) = timeout_at(self.chaos.settled_by, begun.stream.next()).await {
                 let turn = event.id.map(|id| id.turn_id);
                 begun.events.push(event);
                 if let Some(turn) = turn {

@@ -7,7 +7,7 @@ use copilot_shared::id::TurnId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::{Method, Response, StatusCode};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::arena::User;
 use super::ledger::{Ending, Seen, Viewer};
@@ -18,6 +18,7 @@ use crate::client::{Event, Stream};
 pub async fn by_cursor(user: User, session: String, turn: TurnId, seed: u64, begun: Option<Begun>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut stream, events) = begun.map_or((None, Vec::new()), |begun| (Some(begun.stream), begun.events));
+    let until = user.chaos.settled_by;
     let mut follower = Follower { user, turn, events };
     let ending = loop {
         let open = match stream.take() {
@@ -25,13 +26,14 @@ pub async fn by_cursor(user: User, session: String, turn: TurnId, seed: u64, beg
             None => follower.resume(&mut rng, &session).await,
         };
         let went_on = match open {
-            Ok(stream) => follower.read(&mut rng, stream).await,
+            // A stream that only beats its heart could be read for ever.
+            Ok(stream) => timeout_at(until, follower.read(&mut rng, stream)).await.unwrap_or(Some(Ending::OutOfTime)),
             Err(ending) => ending,
         };
         if let Some(ending) = went_on {
             break ending;
         }
-        if Instant::now() > follower.user.chaos.settled_by {
+        if Instant::now() > until {
             break Ending::OutOfTime;
         }
     };
@@ -98,21 +100,22 @@ pub async fn compacted(user: User, session: String, turn: TurnId, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     sleep(Duration::from_millis(rng.random_range(0..1_500))).await;
     let path = format!("/sessions/{session}/turns/{turn}/stream");
+    let until = user.chaos.settled_by;
     let (events, ending) = loop {
         let answer = user.request(&mut rng, Method::GET, &path).send().await;
         match opened(&user, answer).await {
-            Opened::Stream(stream) => {
-                let rest = stream.rest().await;
-                if rest.done {
+            Opened::Stream(stream) => match timeout_at(until, stream.rest()).await {
+                Ok(rest) if rest.done => {
                     let lost = rest.events.iter().any(|event| event.data.contains("[code:stream_lost]"));
                     break (rest.events, if lost { Ending::StreamLost } else { Ending::Done });
                 }
-            }
+                Ok(_) | Err(_) => {}
+            },
             Opened::Nothing => break (Vec::new(), Ending::Refused(StatusCode::NO_CONTENT.as_u16())),
             Opened::Refused(status) => break (Vec::new(), Ending::Refused(status)),
             Opened::NotNow => {}
         }
-        if Instant::now() > user.chaos.settled_by {
+        if Instant::now() > until {
             break (Vec::new(), Ending::OutOfTime);
         }
     };
