@@ -93,7 +93,9 @@ impl std::fmt::Debug for Streams {
 impl Streams {
     /// Prepares the client and begins to connect; it goes on trying for ever.
     pub fn connect(settings: StreamSettings) -> Result<Self, StreamError> {
-        let config = Config::from_url(&settings.url)?;
+        let mut config = Config::from_url(&settings.url)?;
+        // Otherwise a process that starts while the server is away gives up for good.
+        config.fail_fast = false;
         let connection = ConnectionConfig {
             connection_timeout: Duration::from_secs(3),
             internal_command_timeout: Duration::from_secs(5),

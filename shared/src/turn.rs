@@ -207,7 +207,7 @@ pub struct Turn {
     pub cancelled_by: Option<String>,
     /// What its committed steps used.
     pub usage: TokenUsage,
-    /// Sequence number of the last chunk that was in the stream at the last commit.
+    /// Sequence number of the last chunk that was in the stream at the last commit or renewal.
     pub chunk_sequence: i64,
 }
 

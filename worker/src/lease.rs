@@ -40,7 +40,7 @@ async fn renew(store: &Store, worker: WorkerId, running: &Running) {
             return;
         }
     };
-    for (turn, attempt) in held {
+    for (turn, attempt, _) in held {
         match renewed.get(&turn) {
             Some(true) => {
                 running.cancel(turn);

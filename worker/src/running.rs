@@ -1,6 +1,7 @@
 //! What runs in this process.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use copilot_shared::id::TurnId;
@@ -17,6 +18,8 @@ pub struct Signals {
     pub lost: CancellationToken,
     /// The grace of a shutdown is over: hand the turn back at the next step boundary.
     pub hand_back: CancellationToken,
+    /// The other way round: the last chunk that is in the stream, for the row.
+    pub stored: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -103,9 +106,13 @@ impl Running {
         }
     }
 
-    /// The turns and attempts that are to be renewed.
-    pub fn held(&self) -> Vec<(TurnId, Attempt)> {
-        self.lock().iter().map(|(turn, entry)| (*turn, entry.attempt)).collect()
+    /// The turns and attempts that are to be renewed, each with the last chunk in its stream.
+    pub fn held(&self) -> Vec<(TurnId, Attempt, u64)> {
+        let entries = self.lock();
+        entries
+            .iter()
+            .map(|(turn, entry)| (*turn, entry.attempt, entry.signals.stored.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// How many turns run.

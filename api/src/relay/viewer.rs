@@ -40,6 +40,8 @@ struct Viewer {
     /// Everything stored was read since messages are received without a gap.
     synced: Option<u64>,
     spoke_at: Instant,
+    /// When the last chunk was sent. A heartbeat is none: it says nothing about the turn.
+    went_on_at: Instant,
     looked_at: Instant,
     position: i64,
 }
@@ -72,6 +74,7 @@ pub(super) fn follow(relay: &Relay, turn: TurnId, start: Start) -> Frames {
             match next {
                 Next::Send(frames) => {
                     viewer.spoke_at = Instant::now();
+                    viewer.went_on_at = viewer.spoke_at;
                     yield Ok(frames);
                 }
                 Next::End(frames) => {
@@ -141,6 +144,7 @@ impl Viewer {
             next,
             synced: None,
             spoke_at: now,
+            went_on_at: now,
             looked_at: now.checked_sub(WAITING_LOOK).map_or(now, |at| at + FIRST_LOOK),
             position: 0,
         }
@@ -253,7 +257,7 @@ impl Viewer {
     async fn look_at_row(&mut self) -> Next {
         let waiting = self.next == 1;
         let every = if waiting { WAITING_LOOK } else { SILENT_LOOK };
-        let due = self.looked_at.max(if waiting { self.looked_at } else { self.spoke_at }) + every;
+        let due = self.looked_at.max(if waiting { self.looked_at } else { self.went_on_at }) + every;
         if let Some(rest) = due.checked_duration_since(Instant::now())
             && !rest.is_zero()
         {

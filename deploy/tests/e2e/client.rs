@@ -9,7 +9,7 @@ use copilot_shared::fold::Fold;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use jsonwebtoken::{EncodingKey, Header};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::system::{KEY, http};
@@ -116,11 +116,16 @@ impl Stream {
         if answer.status() != StatusCode::OK {
             return Err(answer.status());
         }
+        Ok(Self::of(answer))
+    }
+
+    /// The stream of an answer that is one.
+    pub fn of(answer: Response) -> Self {
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         assert_eq!(answer.headers()["x-vercel-ai-ui-message-stream"], "v1");
         assert_eq!(answer.headers()["cache-control"], "no-cache");
         assert_eq!(answer.headers()["x-accel-buffering"], "no");
-        Ok(Self { bytes: Box::pin(answer.bytes_stream()), buffer: Vec::new(), comments: Vec::new() })
+        Self { bytes: Box::pin(answer.bytes_stream()), buffer: Vec::new(), comments: Vec::new() }
     }
 
     /// The next event; `None` when the response ended, in good order or not.

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod cancel;
+mod chaos;
 mod client;
 mod queue;
 mod resume;

@@ -65,6 +65,13 @@ fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Where a process says what went wrong: a file of its own below `E2E_LOG_DIR`, else the terminal.
+fn log_of(name: &str, ops: SocketAddr) -> Stdio {
+    let Some(directory) = std::env::var_os("E2E_LOG_DIR") else { return Stdio::inherit() };
+    let file = PathBuf::from(directory).join(format!("{name}-{}.log", ops.port()));
+    std::fs::File::create(file).expect("E2E_LOG_DIR can be written to").into()
+}
+
 /// A port that was free a moment ago.
 fn free_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
@@ -110,6 +117,7 @@ impl Process {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log_of(name, ops))
             .kill_on_drop(true);
         Self { child: command.spawn().expect("the binary starts"), ops }
     }

@@ -150,18 +150,31 @@ impl Store {
     }
 
     /// Renews the leases of a worker's turns. Returns those that it still holds, each with
-    /// whether its user wants it stopped.
-    pub async fn renew(&self, worker: WorkerId, held: &[(TurnId, Attempt)]) -> Result<Vec<(TurnId, bool)>, StoreError> {
-        let (turns, attempts): (Vec<TurnId>, Vec<Attempt>) = held.iter().copied().unzip();
+    /// whether its user wants it stopped. One that had lapsed has no outbox entry any more: it
+    /// would put off the next one, should the turn lapse again. Each also says the last chunk that
+    /// is in the turn's stream: should it be lost with the worker, its successor counts on from there.
+    pub async fn renew(
+        &self,
+        worker: WorkerId,
+        held: &[(TurnId, Attempt, u64)],
+    ) -> Result<Vec<(TurnId, bool)>, StoreError> {
+        let turns: Vec<TurnId> = held.iter().map(|held| held.0).collect();
+        let attempts: Vec<Attempt> = held.iter().map(|held| held.1).collect();
+        let stored: Vec<i64> = held.iter().map(|held| i64::try_from(held.2).unwrap_or(i64::MAX)).collect();
         let renewed = sqlx::query_as(
-            "UPDATE turns t SET lease_until = clock_timestamp() + $4 FROM unnest($2::uuid[], $3::integer[]) AS held (id, attempt) \
-             WHERE t.id = held.id AND t.attempt = held.attempt AND t.worker_id = $1 AND t.status = 'running' \
-             RETURNING t.id, t.cancel_requested_at IS NOT NULL",
+            "WITH kept AS (UPDATE turns t SET lease_until = clock_timestamp() + $4, \
+                     chunk_sequence = greatest(t.chunk_sequence, held.stored) \
+                 FROM unnest($2::uuid[], $3::integer[], $5::bigint[]) AS held (id, attempt, stored) \
+                 WHERE t.id = held.id AND t.attempt = held.attempt AND t.worker_id = $1 AND t.status = 'running' \
+                 RETURNING t.id, t.cancel_requested_at IS NOT NULL AS cancelled), \
+             gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM kept)) \
+             SELECT id, cancelled FROM kept",
         )
         .bind(worker)
         .bind(turns)
         .bind(attempts)
         .bind(interval(self.settings.lease))
+        .bind(stored)
         .fetch_all(&self.pool)
         .await?;
         Ok(renewed)
@@ -369,6 +382,7 @@ async fn write_step(
                  finished_at = CASE WHEN $10 IS NOT NULL THEN clock_timestamp() END, \
                  worker_id = CASE WHEN $10 IS NULL THEN worker_id END, error_code = $11, error = $12 \
              WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id, session_id), \
+         gone AS (DELETE FROM outbox WHERE $10 IS NOT NULL AND turn_id IN (SELECT id FROM t)), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, $3, $2, $5, $6, $7, $8, $9 FROM t), \
          calls AS (INSERT INTO tool_calls (turn_id, step, attempt, id, place, name, input) \

@@ -6,11 +6,14 @@ use crate::id::TurnId;
 impl Store {
     /// Takes entries that are due, and puts each off: by the lease after the first publication,
     /// then by twice as long each time, so that a long backlog is not published over and over.
+    /// Entries of ended turns go: a turn can end while it is found to have lapsed.
     pub async fn take_due(&self, limit: i64) -> Result<Vec<TurnId>, StoreError> {
         let due = sqlx::query_scalar(
-            "UPDATE outbox o SET publishes = o.publishes + 1, due_at = now() + $2 * power(2, least(o.publishes, 5)) \
-             FROM (SELECT turn_id FROM outbox WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due \
-             WHERE o.turn_id = due.turn_id RETURNING o.turn_id",
+            "WITH due AS (SELECT o.turn_id, t.finished_at IS NOT NULL AS ended FROM outbox o JOIN turns t ON t.id = o.turn_id \
+                 WHERE o.due_at <= now() ORDER BY o.due_at LIMIT $1 FOR UPDATE OF o SKIP LOCKED), \
+             gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT turn_id FROM due WHERE ended)) \
+             UPDATE outbox o SET publishes = o.publishes + 1, due_at = now() + $2 * power(2, least(o.publishes, 5)) FROM due \
+             WHERE o.turn_id = due.turn_id AND NOT due.ended RETURNING o.turn_id",
         )
         .bind(limit)
         .bind(interval(self.settings.lease))
@@ -29,12 +32,16 @@ impl Store {
         Ok(())
     }
 
-    /// Makes entries due again whose publication failed.
+    /// Makes entries due again whose publication failed. It does not count: what counts puts the
+    /// next one off, and after a long outage of the broker that would be for minutes.
     pub async fn note_unpublished(&self, turns: &[TurnId]) -> Result<(), StoreError> {
-        sqlx::query("UPDATE outbox SET due_at = now() + interval '500 milliseconds' WHERE turn_id = ANY ($1)")
-            .bind(turns)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE outbox SET publishes = greatest(publishes - 1, 0), due_at = now() + interval '500 milliseconds' \
+             WHERE turn_id = ANY ($1)",
+        )
+        .bind(turns)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }

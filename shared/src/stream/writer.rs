@@ -137,11 +137,16 @@ impl Streams {
 
     /// Gives an ended turn's stream its last chunk, if it lacks it. Whoever finds it missing may
     /// call this: the row has ended, so nobody else writes.
-    pub async fn seal(&self, turn: TurnId, attempt: Attempt, end: &TurnEnd) -> Result<Appended, StreamError> {
+    pub async fn seal(&self, turn: TurnId, mut attempt: Attempt, end: &TurnEnd) -> Result<Appended, StreamError> {
         loop {
             match self.raise(turn, attempt).await? {
                 Appended::Stored => {}
-                refused @ (Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_)) => {
+                // Somebody raised it to end the turn without its worker, and the worker was quicker.
+                Appended::Fenced => {
+                    attempt = self.meta(turn).await?.map_or(attempt, |meta| meta.attempt);
+                    continue;
+                }
+                refused @ (Appended::Closed | Appended::Lost | Appended::Gap(_)) => {
                     return Ok(refused);
                 }
             }

@@ -54,10 +54,13 @@ async fn a_live_lease_keeps_a_turn_and_a_lapsed_one_frees_it() {
     let second = claimed(&store, turn.id, new).await;
     assert_eq!((second.turn.attempt, second.losses), (Attempt(2), 1));
 
-    let stale = [(turn.id, first.turn.attempt)];
+    let stale = [(turn.id, first.turn.attempt, 9)];
     assert!(store.renew(old, &stale).await.unwrap().is_empty(), "the old worker learns that it lost the turn");
-    let held = [(turn.id, second.turn.attempt)];
+    let held = [(turn.id, second.turn.attempt, 9)];
     assert_eq!(store.renew(new, &held).await.unwrap(), [(turn.id, false)]);
+    store.renew(new, &[(turn.id, second.turn.attempt, 4)]).await.unwrap();
+    let row = store.find_turn(id, turn.id).await.unwrap().unwrap();
+    assert_eq!(row.chunk_sequence, 9, "the row knows how far the stream was, and forgets none of it");
 }
 
 #[tokio::test]

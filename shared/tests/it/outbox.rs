@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use copilot_shared::id::WorkerId;
 use copilot_shared::reconciler::Reconciler;
+use copilot_shared::store::StepCommit;
 use copilot_shared::testing::Services;
-use copilot_shared::turn::{FinishReason, TurnEnd, TurnStatus};
+use copilot_shared::turn::{Attempt, FinishReason, TurnEnd, TurnStatus};
+use copilot_shared::usage::TokenUsage;
 
 use crate::setup::{claimed, ready, session, user, waiting};
 
@@ -32,6 +34,52 @@ async fn an_entry_is_taken_once_and_put_off() {
     assert!(store.take_due(10).await.unwrap().is_empty());
     store.note_published(&[turn.id]).await.unwrap();
     assert_eq!(services.count("SELECT publishes::bigint FROM outbox").await, 2);
+}
+
+#[tokio::test]
+async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "hello").await;
+    let worker = WorkerId::generate();
+    let claim = claimed(&store, turn.id, worker).await;
+    let entries = async || services.count("SELECT count(*) FROM outbox").await;
+    let lapse = async || {
+        services.sql("UPDATE turns SET lease_until = now() - interval '1 minute'").await;
+        assert_eq!(store.enqueue_lapsed().await.unwrap(), 1);
+    };
+    lapse().await;
+    assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt, 3)]).await.unwrap(), [(turn.id, false)]);
+    assert_eq!(entries().await, 0, "it is kept");
+
+    lapse().await;
+    let last = StepCommit { step: 1, parts: Vec::new(), usage: TokenUsage::default(), chunk_sequence: 1 };
+    store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), Some(&last)).await.unwrap();
+    assert_eq!(entries().await, 0, "it has ended");
+
+    services.sql("INSERT INTO outbox (turn_id, due_at) SELECT id, now() FROM turns").await;
+    assert!(store.take_due(10).await.unwrap().is_empty(), "it was found lapsed while it ended");
+    assert_eq!(entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_failed_publication_does_not_put_off_the_next_one() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "hello").await;
+    for _ in 0..10 {
+        services.sql("UPDATE outbox SET due_at = now()").await;
+        assert_eq!(store.take_due(10).await.unwrap(), [turn.id]);
+        store.note_unpublished(&[turn.id]).await.unwrap();
+    }
+    services.sql("UPDATE outbox SET due_at = now()").await;
+    assert_eq!(store.take_due(10).await.unwrap(), [turn.id]);
+    let late = "SELECT count(*) FROM outbox WHERE due_at > now() + interval '5 seconds'";
+    assert_eq!(services.count(late).await, 0, "a lease of two seconds later at most");
 }
 
 #[tokio::test]
@@ -97,6 +145,23 @@ async fn a_stream_without_its_last_chunk_is_sealed() {
     let id = session(&store, &ann).await;
     let turn = ready(&store, id, &ann, "one").await;
     let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
+    services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
+    reconciler(&services).look(true).await.unwrap();
+    assert!(streams.meta(turn.id).await.unwrap().unwrap().closed);
+    assert_eq!(services.count("SELECT count(*) FROM turns WHERE NOT sealed").await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_is_sealed_although_its_worker_was_fenced_off_too_late() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    // Somebody begins to end it without its worker, and the worker ends it first.
+    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1)).await.unwrap();
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
     services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
     reconciler(&services).look(true).await.unwrap();

@@ -37,7 +37,7 @@ pub(super) async fn recover(
     let turn = &claimed.turn;
     let fold = if turn.attempt.0 == 1 { Fold::default() } else { seen(worker, turn, signals).await? };
     let steps = usize::try_from(claimed.steps).unwrap_or(0);
-    let writer = TurnWriter::new(&worker.streams, &worker.store, turn, fold, &signals.lost);
+    let writer = TurnWriter::new(&worker.streams, &worker.store, turn, fold, signals);
     if !writer.state(Fold::has_started) {
         writer.send(Chunk::Start { message_id: turn.id });
     }

@@ -5,6 +5,7 @@
 //! delay, the first token no wait, and a fast model few round trips. The wire bytes are made here, once, and nobody changes them later.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Stopped;
+use crate::running::Signals;
 
 /// How long chunks gather after an append.
 const GATHER: Duration = Duration::from_millis(5);
@@ -131,7 +133,7 @@ impl SnapshotPace {
 
 impl TurnWriter {
     /// A writer that goes on behind `fold`.
-    pub(super) fn new(streams: &Streams, store: &Store, turn: &Turn, fold: Fold, lost: &CancellationToken) -> Self {
+    pub(super) fn new(streams: &Streams, store: &Store, turn: &Turn, fold: Fold, signals: &Signals) -> Self {
         let stored = fold.sequence;
         let buffer = Buffer {
             turn: turn.id,
@@ -152,7 +154,8 @@ impl TurnWriter {
             turn: turn.id,
             attempt: turn.attempt,
             progress,
-            lost: lost.clone(),
+            row: Arc::clone(&signals.stored),
+            lost: signals.lost.clone(),
         };
         Self { shared, done, _appender: AbortOnDropHandle::new(tokio::spawn(appender.run())) }
     }
@@ -235,6 +238,8 @@ struct Appender {
     turn: TurnId,
     attempt: Attempt,
     progress: watch::Sender<Progress>,
+    /// What the next renewal of the lease tells the row.
+    row: Arc<AtomicU64>,
     lost: CancellationToken,
 }
 
@@ -255,6 +260,7 @@ impl Appender {
                 self.lost.cancel();
                 return;
             };
+            self.row.store(stored, Ordering::Relaxed);
             self.progress.send_replace(Progress::Stored(stored));
             if speaks {
                 self.gather(began).await;

@@ -1,0 +1,128 @@
+//! The system under test: processes that come and go, behind networks that break.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+
+use copilot_shared::testing::Services;
+use futures_util::future::join_all;
+use rand::Rng;
+use reqwest::{Method, RequestBuilder};
+use tokio::sync::Mutex;
+
+use super::Chaos;
+use super::proxy::ChaosProxy;
+use crate::client::token;
+use crate::system::{Process, http};
+
+/// How many of each there are while nothing is broken.
+const APIS: usize = 2;
+const WORKERS: usize = 3;
+
+/// The networks before the three servers.
+pub struct Networks {
+    pub redis: ChaosProxy,
+    pub rabbitmq: ChaosProxy,
+    pub postgres: ChaosProxy,
+}
+
+/// APIs and workers in one corner of the servers, reached through [`Networks`].
+pub struct Arena {
+    pub networks: Networks,
+    pub workers: Mutex<Vec<Process>>,
+    pub apis: Mutex<Vec<(Process, SocketAddr)>>,
+    /// Where the living APIs serve, for clients.
+    addresses: RwLock<Vec<SocketAddr>>,
+    environment: Vec<(&'static str, String)>,
+    http: reqwest::Client,
+    /// The servers themselves, for the judge. Dropped last.
+    pub services: Services,
+}
+
+impl Arena {
+    pub async fn start() -> Self {
+        let services = Services::isolated().await;
+        let (redis, redis_url) = ChaosProxy::before(&services.redis_url, 6379).await;
+        let (rabbitmq, rabbitmq_url) = ChaosProxy::before(&services.rabbitmq_url, 5672).await;
+        let (postgres, database_url) = ChaosProxy::before(&services.database_url, 5432).await;
+        let environment = vec![
+            ("REDIS_URL", redis_url),
+            ("RABBITMQ_URL", rabbitmq_url),
+            ("DATABASE_URL", database_url),
+            // Few slots, so that a frozen worker holds back some messages and not all.
+            ("WORKER_CONCURRENCY", "16".to_owned()),
+            ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
+        ];
+        let arena = Self {
+            networks: Networks { redis, rabbitmq, postgres },
+            workers: Mutex::default(),
+            apis: Mutex::default(),
+            addresses: RwLock::default(),
+            environment,
+            http: http(),
+            services,
+        };
+        let apis = async { join_all((0..APIS).map(|_| arena.add_api())).await };
+        let workers = async { join_all((0..WORKERS).map(|_| arena.add_worker())).await };
+        tokio::join!(apis, workers);
+        arena
+    }
+
+    pub async fn add_api(&self) {
+        let (process, address) = Process::api(&self.services, &self.environment()).await;
+        self.apis.lock().await.push((process, address));
+        self.addresses.write().unwrap().push(address);
+    }
+
+    pub async fn add_worker(&self) {
+        let process = Process::worker(&self.services, &self.environment()).await;
+        self.workers.lock().await.push(process);
+    }
+
+    /// Takes one of the workers out of the pool; what happens to it is the caller's decision.
+    pub async fn take_worker(&self, which: usize) -> Option<Process> {
+        let mut workers = self.workers.lock().await;
+        let count = workers.len();
+        (count > 0).then(|| workers.swap_remove(which % count))
+    }
+
+    /// Takes an API out of the pool, unless it is the last one. Clients go elsewhere from now on.
+    pub async fn take_api(&self, which: usize) -> Option<Process> {
+        let mut apis = self.apis.lock().await;
+        if apis.len() < 2 {
+            return None;
+        }
+        let count = apis.len();
+        let (process, address) = apis.swap_remove(which % count);
+        self.addresses.write().unwrap().retain(|known| *known != address);
+        Some(process)
+    }
+
+    /// A user's request to one of the living APIs.
+    pub fn request(&self, rng: &mut impl Rng, method: Method, path: &str, user: &str) -> RequestBuilder {
+        let addresses = self.addresses.read().unwrap();
+        let address = addresses[rng.random_range(0..addresses.len())];
+        self.http.request(method, format!("http://{address}/api/chat{path}")).bearer_auth(token(user))
+    }
+
+    fn environment(&self) -> Vec<(&str, &str)> {
+        self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+}
+
+/// One user, as a client that goes to another API for each request.
+#[derive(Clone)]
+pub struct User {
+    pub chaos: Arc<Chaos>,
+    name: String,
+}
+
+impl User {
+    pub fn new(chaos: &Arc<Chaos>, name: &str) -> Self {
+        Self { chaos: Arc::clone(chaos), name: name.to_owned() }
+    }
+
+    /// A request to one of the living APIs.
+    pub fn request(&self, rng: &mut impl Rng, method: Method, path: &str) -> RequestBuilder {
+        self.chaos.arena.request(rng, method, path, &self.name)
+    }
+}

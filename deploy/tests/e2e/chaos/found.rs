@@ -1,0 +1,46 @@
+//! What chaos has found, each by itself.
+
+use std::time::Duration;
+
+use copilot_shared::chunk::Chunk;
+use copilot_shared::testing::eventually;
+
+use crate::client::{Event, message_of};
+use crate::system::{Process, System};
+
+/// Worker and stream die together before a step was committed: nobody knows any more how far the
+/// stream had come.
+#[tokio::test]
+async fn a_stream_that_is_lost_with_its_worker_is_never_mixed_with_the_one_begun_anew() {
+    let mut system = System::start(1, 1).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut stream = ann.send(&session, "demo:tokens=120,rate=40,bytes=4").await;
+    let mut events = Vec::new();
+    let turn = stream.until("text-delta").await.id.unwrap().turn_id;
+    // A lease is renewed three times while it lasts, and each time the row learns how far it is.
+    while events.len() < 40 {
+        events.push(stream.next().await.unwrap());
+    }
+    system.workers[0].kill().await;
+    system.services.streams().forget(turn).await.unwrap();
+    let second = Process::worker(&system.services, &[]).await;
+    let rest = stream.rest().await;
+    let told = rest.events.iter().any(|event| event.id.is_none() && event.data.contains("[code:stream_lost]"));
+    let more = rest.sequences().len();
+    assert!(told && more == 0, "told: {told}, and got {more} chunks of another stream");
+    eventually("the turn ends", Duration::from_secs(20), || async {
+        (ann.turn(&session, &turn.to_string()).await["status"] == "completed").then_some(())
+    })
+    .await;
+    let late = ann.replay(&session, &turn.to_string(), None).await.unwrap().rest().await;
+    assert_eq!(late.text().len(), 480);
+    let old = events.last().and_then(|event: &Event| event.id).unwrap().to_string();
+    assert_eq!(ann.replay(&session, &turn.to_string(), Some(&old)).await.err().map(|s| s.as_u16()), Some(409));
+    let detail = ann.get(&format!("/sessions/{session}")).await;
+    assert_eq!(detail["messages"][1]["content"], late.text());
+    assert!(
+        message_of(late.chunks()).len() < 10 && !late.chunks().iter().any(|c| matches!(c, Chunk::DataRetry { .. }))
+    );
+    drop(second);
+}

@@ -1,0 +1,131 @@
+//! Random scripts for the embedded model, and what it must say to each.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use serde_json::{Value, json};
+
+/// How a script wants to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// With everything said.
+    Complete,
+    /// Never, until somebody stops it.
+    Hang,
+    /// With an error of the provider.
+    Fail,
+}
+
+/// A message, and what its answer must be.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub message: String,
+    pub steps: Vec<Step>,
+    pub wish: Wish,
+}
+
+/// What one model call says and asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    pub thought: String,
+    pub text: String,
+    pub calls: Vec<Call>,
+}
+
+/// A tool call with its expected outcome, where it can be known.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub name: &'static str,
+    pub arguments: String,
+    pub output: Option<Value>,
+}
+
+impl Step {
+    /// The output tokens that the model reports for it: four characters each.
+    pub fn completion_tokens(&self) -> i64 {
+        let calls: usize = self.calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+        i64::try_from((self.thought.len() + self.text.len() + calls).div_ceil(4)).unwrap()
+    }
+}
+
+impl Script {
+    pub fn random(rng: &mut impl Rng) -> Self {
+        match rng.random_range(0..100) {
+            0..40 => Self::talk(rng, Wish::Complete, ""),
+            40..70 => Self::tools(rng),
+            70..80 => Self::talk(rng, Wish::Hang, " demo:hang"),
+            80..90 => Self::transient(rng),
+            90..95 => Self::talk(rng, Wish::Fail, " demo:error=fatal"),
+            _ => Self::talk(rng, Wish::Fail, " demo:error=broken"),
+        }
+    }
+
+    fn talk(rng: &mut impl Rng, wish: Wish, end: &str) -> Self {
+        let (message, step) = spoken(rng);
+        Self { message: message + end, steps: vec![step], wish }
+    }
+
+    fn transient(rng: &mut impl Rng) -> Self {
+        let (message, step) = spoken(rng);
+        Self { message: format!("demo:error=transient {message}"), steps: vec![step], wish: Wish::Complete }
+    }
+
+    fn tools(rng: &mut impl Rng) -> Self {
+        let mut words = Vec::new();
+        let mut steps = Vec::new();
+        for _ in 0..rng.random_range(1..=3) {
+            let (word, mut step) = if rng.random_bool(0.6) { spoken(rng) } else { (String::new(), Step::default()) };
+            let calls: Vec<Call> = (0..rng.random_range(1..=3)).map(|_| Call::random(rng)).collect();
+            let asked: Vec<String> =
+                calls.iter().map(|call| format!("tool={},args={}", call.name, call.arguments)).collect();
+            words.push(format!("{word} demo:{}", asked.join("&")));
+            step.calls = calls;
+            steps.push(step);
+        }
+        let (word, step) = spoken(rng);
+        words.push(word);
+        steps.push(step);
+        Self { message: words.join(" ").trim().to_owned(), steps, wish: Wish::Complete }
+    }
+}
+
+impl Call {
+    fn random(rng: &mut impl Rng) -> Self {
+        if rng.random_bool(0.2) {
+            return Self { name: "get_current_time", arguments: "{}".into(), output: None };
+        }
+        let (a, b) = (rng.random_range(1..1000), rng.random_range(1..1000));
+        let expression = format!("{a}*{b}");
+        Self {
+            name: "calculator",
+            arguments: json!({ "expression": expression }).to_string(),
+            output: Some(json!({ "expression": expression, "result": a * b })),
+        }
+    }
+}
+
+/// Words that make the model say something, slowly or fast, and what it says.
+fn spoken(rng: &mut impl Rng) -> (String, Step) {
+    let (count, bytes) = (rng.random_range(1..120), rng.random_range(3..14));
+    let rate = *[0, 30, 60, 120, 400].choose(rng).expect("rates");
+    let mut step = Step { text: pieces(count, bytes), ..Step::default() };
+    let mut message = format!("demo:tokens={count},rate={rate},bytes={bytes}");
+    if rng.random_bool(0.2) {
+        let thoughts = rng.random_range(1..20);
+        step.thought = pieces(thoughts, bytes);
+        message = format!("demo:reasoning={thoughts},rate=50,bytes={bytes} {message}");
+    }
+    (message, step)
+}
+
+/// What the embedded model emits for `tokens=count,bytes=bytes`: each piece begins with its number.
+fn pieces(count: u32, bytes: usize) -> String {
+    const FILLER: &str = "the quick brown fox jumps over the lazy dog ";
+    (0..count)
+        .flat_map(|n| {
+            let number = format!("{n} ");
+            let skipped = number.len().saturating_sub(bytes);
+            let piece: String = number.chars().skip(skipped).chain(FILLER.chars().cycle()).take(bytes).collect();
+            piece.chars().collect::<Vec<_>>()
+        })
+        .collect()
+}
