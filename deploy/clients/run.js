@@ -1,0 +1,32 @@
+//! Starts a system, runs the tests against it, and stops everything, whatever happens.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+
+import { Deployment } from './lib/deployment.js';
+
+const directory = path.join(import.meta.dirname, 'test');
+
+function startTests(deployment, options) {
+  const files = readdirSync(directory).filter((name) => name.endsWith('.test.js'));
+  const runner = ['--test', '--test-force-exit', '--test-concurrency=4', '--test-reporter=spec'];
+  const paths = files.map((name) => path.join(directory, name));
+  return spawn(process.execPath, [...runner, ...options, ...paths], {
+    env: { ...process.env, BASE_URL: deployment.baseUrl, TOKEN: deployment.token('clients') },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+}
+
+const deployment = await Deployment.start(2);
+const tests = startTests(deployment, process.argv.slice(2));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => tests.kill('SIGTERM'));
+const [status] = await once(tests, 'exit');
+await deployment.stop();
+if (status === 0) {
+  deployment.forgetLogs();
+} else {
+  console.error(`deploy: the client tests failed; the logs of the API and the workers are in ${deployment.logs}`);
+}
+process.exit(status ?? 1);
