@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::TurnId;
@@ -44,21 +45,35 @@ impl Reconciler {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut count: u32 = 0;
+        let mut leases_count_from = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             count = count.wrapping_add(1);
-            if let Err(error) = self.look(count.is_multiple_of(RARE)).await {
+            let look = async {
+                if Instant::now() >= leases_count_from {
+                    self.find_lapsed().await?;
+                }
+                self.look(count.is_multiple_of(RARE)).await
+            };
+            if let Err(error) = look.await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the reconciler could not look; trying again");
+                // Nobody could renew meanwhile. Workers do so three times a lease, and none of them
+                // is to lose its turns because this look comes first.
+                leases_count_from = Instant::now() + self.store.settings().lease / 2;
             }
         }
     }
 
-    /// One look at everything; for tests, and for the loop.
-    pub async fn look(&self, rarer_things_too: bool) -> Result<(), SealError> {
+    async fn find_lapsed(&self) -> Result<(), StoreError> {
         count("lapsed_leases", self.store.enqueue_lapsed().await?);
+        Ok(())
+    }
+
+    /// One look at everything but the leases; for tests, and for the loop.
+    pub async fn look(&self, rarer_things_too: bool) -> Result<(), SealError> {
         self.dispatch().await?;
         if rarer_things_too {
             count("forgotten_turns", self.store.enqueue_forgotten().await?);

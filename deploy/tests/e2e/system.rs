@@ -17,6 +17,9 @@ pub struct Process {
     pub ops: SocketAddr,
 }
 
+/// How long a process may take until it is ready while nothing is broken.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
 /// What the tokens of tests are signed with.
 pub const KEY: &str = "a-secret-of-the-tests-that-is-long-enough";
 
@@ -80,24 +83,33 @@ fn free_port() -> SocketAddr {
 impl Process {
     /// Starts a worker and waits until it is ready.
     pub async fn worker(services: &Services, environment: &[(&str, &str)]) -> Self {
-        let ops = free_port();
-        let process =
-            Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops);
-        process.ready().await;
+        let process = Self::start_worker(services, environment);
+        process.ready(READY_WITHIN).await;
         process
+    }
+
+    /// Starts a worker.
+    pub fn start_worker(services: &Services, environment: &[(&str, &str)]) -> Self {
+        let ops = free_port();
+        Self::spawn("copilot-worker", services, environment, &[("WORKER_OPS_LISTEN", ops.to_string())], ops)
     }
 
     /// Starts an API and waits until it is ready. Returns where it serves, too.
     pub async fn api(services: &Services, environment: &[(&str, &str)]) -> (Self, SocketAddr) {
+        let (process, listen) = Self::start_api(services, environment);
+        process.ready(READY_WITHIN).await;
+        (process, listen)
+    }
+
+    /// Starts an API. Returns where it will serve, too.
+    pub fn start_api(services: &Services, environment: &[(&str, &str)]) -> (Self, SocketAddr) {
         let (ops, listen) = (free_port(), free_port());
         let own = [
             ("API_OPS_LISTEN", ops.to_string()),
             ("API_LISTEN", listen.to_string()),
             ("JWT_VERIFY_KEY", KEY.to_owned()),
         ];
-        let process = Self::spawn("copilot-api", services, environment, &own, ops);
-        process.ready().await;
-        (process, listen)
+        (Self::spawn("copilot-api", services, environment, &own, ops), listen)
     }
 
     fn spawn(
@@ -123,10 +135,10 @@ impl Process {
     }
 
     /// Waits until it says that it is ready.
-    pub async fn ready(&self) {
+    pub async fn ready(&self, patience: Duration) {
         let url = format!("http://{}/health/ready", self.ops);
         let client = http();
-        eventually("the process is ready", Duration::from_secs(20), || async {
+        eventually("the process is ready", patience, || async {
             client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
         })
         .await;

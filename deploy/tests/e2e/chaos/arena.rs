@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use copilot_shared::testing::Services;
 use futures_util::future::join_all;
@@ -17,6 +18,9 @@ use crate::system::{Process, http};
 /// How many of each there are while nothing is broken.
 const APIS: usize = 2;
 const WORKERS: usize = 3;
+
+/// A process is ready when every server is there at once, which can take a while.
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// The networks before the three servers.
 pub struct Networks {
@@ -68,13 +72,15 @@ impl Arena {
     }
 
     pub async fn add_api(&self) {
-        let (process, address) = Process::api(&self.services, &self.environment()).await;
+        let (process, address) = Process::start_api(&self.services, &self.environment());
+        process.ready(READY_WITHIN).await;
         self.apis.lock().await.push((process, address));
         self.addresses.write().unwrap().push(address);
     }
 
     pub async fn add_worker(&self) {
-        let process = Process::worker(&self.services, &self.environment()).await;
+        let process = Process::start_worker(&self.services, &self.environment());
+        process.ready(READY_WITHIN).await;
         self.workers.lock().await.push(process);
     }
 

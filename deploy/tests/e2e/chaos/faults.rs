@@ -49,7 +49,7 @@ pub fn plan(rng: &mut impl Rng, lasts: Duration) -> Plan {
     let mut plan = Vec::new();
     while at < lasts {
         plan.push((at, random(rng)));
-        at += Duration::from_millis(rng.random_range(200..2_600));
+        at += Duration::from_millis(rng.random_range(300..3_000));
     }
     plan
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::testing::eventually;
 
-use crate::client::{Event, message_of};
+use super::arena::Arena;
+use crate::client::{Client, Event, message_of};
 use crate::system::{Process, System};
 
 /// Worker and stream die together before a step was committed: nobody knows any more how far the
@@ -43,4 +44,27 @@ async fn a_stream_that_is_lost_with_its_worker_is_never_mixed_with_the_one_begun
         message_of(late.chunks()).len() < 10 && !late.chunks().iter().any(|c| matches!(c, Chunk::DataRetry { .. }))
     );
     drop(second);
+}
+
+/// Nobody could renew a lease meanwhile, and nobody needs to be replaced for it.
+#[tokio::test]
+async fn workers_keep_their_turns_over_an_absence_of_postgres_that_outlasts_the_lease() {
+    let arena = Arena::start().await;
+    let address = arena.apis.lock().await[0].1;
+    let mut streams = Vec::new();
+    for n in 0..6 {
+        let client = Client::new(address, &format!("user-{n}"));
+        let session = client.session().await;
+        let mut stream = client.send(&session, "demo:tokens=3 demo:hang").await;
+        stream.until("text-delta").await;
+        streams.push(stream);
+    }
+    arena.networks.postgres.outage(Duration::from_secs(4)).await;
+    let renewed = "SELECT count(*) FROM turns WHERE lease_until > clock_timestamp()";
+    eventually("all leases are renewed", Duration::from_secs(10), || async {
+        (arena.services.count(renewed).await == 6).then_some(())
+    })
+    .await;
+    assert_eq!(arena.services.count("SELECT sum(attempt)::bigint FROM turns").await, 6, "no turn changed hands");
+    drop(streams);
 }
