@@ -10,8 +10,8 @@ use crate::client::{Client, Rest, message_of};
 use crate::system::System;
 
 /// Thoughts, text, two tools, and text again: everything that a turn can hold.
-const RICH: &str = "demo:reasoning=5 demo:tokens=20,rate=60,bytes=6 demo:tool=calculator,args={\"expression\":\"6*7\"} \
-     demo:tool=get_current_time,args={} demo:tokens=25,rate=60,bytes=5";
+const RICH: &str = "demo:reasoning=5 demo:tokens=20,rate=30,bytes=6 demo:tool=calculator,args={\"expression\":\"6*7\"} \
+     demo:tool=get_current_time,args={} demo:tokens=25,rate=30,bytes=5";
 
 async fn whole(client: &Client, session: &str, message: &str) -> Rest {
     let rest = client.send(session, message).await.rest().await;
@@ -52,15 +52,18 @@ async fn a_late_client_folds_to_the_same_message_at_every_cut() {
         }
         live.push(event);
         // At each chunk another client comes, on the other API.
-        if let Ok(stream) = elsewhere.resume(&session, None).await {
-            late.push(tokio::spawn(stream.rest()));
-        }
+        let (elsewhere, session) = (elsewhere.clone(), session.clone());
+        late.push(tokio::spawn(async move {
+            match elsewhere.resume(&session, None).await {
+                Ok(stream) => Some(stream.rest().await),
+                Err(_) => None,
+            }
+        }));
     }
     let expected = message_of(live.iter().map(crate::client::Event::chunk).collect());
-    let late = join_all(late).await;
-    assert!(late.len() > 20, "{} clients came in mid-turn", late.len());
+    let late: Vec<Rest> = join_all(late).await.into_iter().filter_map(|rest| rest.unwrap()).collect();
+    assert!(late.len() > 10, "{} clients came in mid-turn", late.len());
     for rest in late {
-        let rest = rest.unwrap();
         assert!(rest.done);
         assert!(matches!(rest.chunks()[0], Chunk::Start { .. }));
         assert_eq!(rest.message(), expected);
