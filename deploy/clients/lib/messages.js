@@ -1,4 +1,5 @@
 //! What a message says, read from a client's parts and from the rows of the history in the same shape.
+//! Thoughts are left out: the history does not show them.
 
 /** The parts that a user shall see: an abandoned step is hidden, up to the part that says so. */
 export function visible(parts) {
@@ -17,7 +18,7 @@ export function textOf(message) {
   return (message?.parts ?? []).filter(({ type }) => type === 'text').map(({ text }) => text).join('');
 }
 
-const emptyStep = () => ({ reasoning: '', text: '', calls: [] });
+const emptyStep = () => ({ text: '', calls: [] });
 
 const outcomeOf = (part) => (part.state === 'output-error' ? part.errorText : part.output);
 
@@ -27,12 +28,12 @@ export function stepsOfParts(parts) {
   for (const part of parts) {
     if (part.type === 'step-start') {
       steps.push(emptyStep());
-    } else if (part.type === 'text' || part.type === 'reasoning') {
-      steps.at(-1)[part.type] += part.text;
+    } else if (part.type === 'text') {
+      steps.at(-1).text += part.text;
     } else if (part.type.startsWith('tool-')) {
       const name = part.type.slice('tool-'.length);
       steps.at(-1).calls.push({ id: part.toolCallId, name, input: part.input, outcome: outcomeOf(part) });
-    } else {
+    } else if (part.type !== 'reasoning') {
       throw new Error(`a part that no step has: ${JSON.stringify(part)}`);
     }
   }
@@ -54,7 +55,6 @@ export function stepsOfRows(rows) {
   return rows
     .filter(({ role }) => role === 'assistant')
     .map((row) => ({
-      reasoning: row.reasoning ?? '',
       text: row.content ?? '',
       calls: (row.tool_calls ?? []).map(({ id, function: call }) => ({
         id,

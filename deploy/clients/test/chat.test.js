@@ -24,6 +24,21 @@ async function equalsHistory(sessionId, message) {
 /** The user message of another tab, as a page that loads the conversation has it. */
 const loaded = (tab) => tab.messages.filter(({ role }) => role === 'user');
 
+/**
+ * Plays a scene in a fresh session until the second chat has come in time: on a busy machine the answer may have
+ * ended before it was asked for.
+ */
+async function inTime(scene) {
+  for (let attempt = 1; attempt <= 5; attempt += 1) {
+    const sessionId = await copilot.createSession();
+    const { one, two } = await scene(sessionId);
+    for (const tab of [one, two]) assert.equal(tab.status, 'ready', String(tab.error));
+    const [answer] = two.messages.filter(({ role }) => role === 'assistant');
+    if (answer) return { sessionId, one, two, answer };
+  }
+  return assert.fail('the second chat never came in time');
+}
+
 function endedWell(tab) {
   assert.equal(tab.status, 'ready', String(tab.error));
   assert.deepEqual(tab.seen.errors, []);
@@ -45,23 +60,23 @@ for (const sdk of sdks) {
     });
 
     test('the body of the reference front end does the same through the routes of the sessions', async () => {
-      const sessionId = await copilot.createSession();
       const { headers } = copilot;
-      const api = `${copilot.baseUrl}/api/chat/sessions/${sessionId}/stream`;
-      const transport = new sdk.DefaultChatTransport({
-        api,
-        prepareSendMessagesRequest: ({ messages }) => ({
-          body: { message: textOf(messages.at(-1)), is_user_message: true, context: null, file_ids: null },
-          headers,
-        }),
-        prepareReconnectToStreamRequest: () => ({ api, headers }),
+      const { sessionId, one, two } = await inTime(async (session) => {
+        const api = `${copilot.baseUrl}/api/chat/sessions/${session}/stream`;
+        const transport = new sdk.DefaultChatTransport({
+          api,
+          prepareSendMessagesRequest: ({ messages }) => ({
+            body: { message: textOf(messages.at(-1)), is_user_message: true, context: null, file_ids: null },
+            headers,
+          }),
+          prepareReconnectToStreamRequest: () => ({ api, headers }),
+        });
+        const tabs = ['any string', 'another'].map((id) => new sdk.Chat({ id, transport }));
+        const sent = tabs[0].sendMessage({ text: 'demo:tokens=60,rate=60,bytes=4' });
+        await until('the answer has begun', () => tabs[0].messages.length === 2);
+        await Promise.all([sent, tabs[1].resumeStream()]);
+        return { one: tabs[0], two: tabs[1] };
       });
-      const one = new sdk.Chat({ id: 'any string', transport });
-      const two = new sdk.Chat({ id: 'another', transport });
-      const sent = one.sendMessage({ text: 'demo:tokens=60,rate=20,bytes=4' });
-      await until('the answer has begun', () => one.messages.length === 2);
-      await Promise.all([sent, two.resumeStream()]);
-      assert.deepEqual([one.status, two.status], ['ready', 'ready'], String(one.error ?? two.error));
       assert.equal(textOf(one.messages[1]).length, 240);
       assert.deepEqual(two.messages, one.messages.slice(1));
       await equalsHistory(sessionId, one.messages[1]);
@@ -134,16 +149,17 @@ for (const sdk of sdks) {
     });
 
     test('a chat that resumes ends with the message of an undisturbed one to the end of the answer', async () => {
-      const sessionId = await copilot.createSession();
-      const undisturbed = openTab(sdk, copilot, sessionId);
-      const sent = undisturbed.sendMessage({ text: 'demo:reasoning=5,rate=20 demo:tokens=60,rate=20,bytes=4' });
-      await until('the answer has begun', () => undisturbed.messages.length === 2);
-      const tab = openTab(sdk, copilot, sessionId, loaded(undisturbed));
-      await Promise.all([sent, tab.resumeStream()]);
-      for (const each of [undisturbed, tab]) endedWell(each);
-      assert.equal(textOf(undisturbed.messages[1]).length, 240);
-      assert.deepEqual(tab.messages, undisturbed.messages);
-      await equalsHistory(sessionId, undisturbed.messages[1]);
+      const { sessionId, one, two, answer } = await inTime(async (session) => {
+        const undisturbed = openTab(sdk, copilot, session);
+        const sent = undisturbed.sendMessage({ text: LONG });
+        await until('the answer has begun', () => undisturbed.messages.length === 2);
+        const tab = openTab(sdk, copilot, session, loaded(undisturbed));
+        await Promise.all([sent, tab.resumeStream()]);
+        return { one: undisturbed, two: tab };
+      });
+      assert.equal(textOf(answer).length, 240);
+      assert.deepEqual(two.messages, one.messages);
+      await equalsHistory(sessionId, answer);
     });
 
     test('a chat that lost its connection is replaced by a new one over the partial message', async () => {
@@ -181,11 +197,14 @@ for (const sdk of sdks) {
     test('two tabs see the same answer, and the second may send while the first is answered', async () => {
       const sessionId = await copilot.createSession();
       const [one, two] = [openTab(sdk, copilot, sessionId), openTab(sdk, copilot, sessionId)];
-      const first = one.sendMessage({ text: 'demo:tokens=60,rate=20,bytes=4' });
+      const first = one.sendMessage({ text: 'demo:tokens=10,rate=60,bytes=4 demo:hang' });
       await until('the first answer has begun', () => length(one.messages[1]) > 0);
       const watcher = openTab(sdk, copilot, sessionId, loaded(one));
       const watched = watcher.resumeStream();
       const second = two.sendMessage({ text: 'demo:tokens=7,bytes=3' });
+      await until('the second is told to wait', () => two.seen.data.length > 0);
+      await until('the watcher has caught up', () => textOf(watcher.messages[1]).includes('Waiting'));
+      await copilot.cancel(sessionId);
       await Promise.all([first, second, watched]);
       for (const tab of [one, two, watcher]) endedWell(tab);
       assert.deepEqual(watcher.messages, one.messages);

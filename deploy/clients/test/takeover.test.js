@@ -33,11 +33,17 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
     deployment?.forgetLogs();
   });
 
-  /** Kills the worker that runs the turn; another one is there. */
+  /** Kills the worker, at once, and starts another one. */
   async function replaceWorker() {
-    const dying = worker;
+    await worker.kill();
     worker = await deployment.startWorker();
-    await dying.kill();
+  }
+
+  /** A probe for `until`: has the promise been fulfilled? */
+  function withinReach(promise) {
+    let fulfilled = false;
+    promise.then(() => (fulfilled = true));
+    return () => fulfilled;
   }
 
   /** Every release follows one turn, and so does a bare reader; workers die at these lengths of text. */
@@ -55,9 +61,12 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
       await replaceWorker();
       attempt += 1;
       const seen = attempt;
-      const goesOn = () => tabs.every((tab) => attemptText(answerOf(tab), seen).length > 0);
-      // At once, that is, not when the lease of 10 s lapses.
-      await until(`attempt ${seen} has said something`, goesOn, 5);
+      const goesOn = () =>
+        tabs.every((tab) => {
+          assert.equal(tab.status, 'streaming', `attempt ${seen} must come in the same response: ${tab.error}`);
+          return attemptText(answerOf(tab), seen).length > 0;
+        });
+      await until(`attempt ${seen} has said something`, goesOn);
     }
     const late = sdks.map((sdk) => openTab(sdk, copilot, sessionId));
     resumed.push(...late.map((tab) => tab.resumeStream()));
@@ -79,7 +88,8 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
     return textOf({ parts: parts.slice(begins) });
   }
 
-  async function equalsHistory({ sessionId, turnId, tabs, late, rows, everything, bare }, expectedAttempts, status = 'completed') {
+  async function equalsHistory(seen, expectedAttempts, status = 'completed') {
+    const { sessionId, turnId, tabs, late, rows, everything, bare } = seen;
     const turn = await copilot.turn(sessionId, turnId);
     assert.equal(turn.status, status);
     assert.equal(turn.attempt, expectedAttempts.at(-1));
@@ -107,7 +117,8 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
 
   test('the abandoned text is hidden by a part, and only from those who saw it', async () => {
     const seen = await witness('demo:tokens=100,rate=20,bytes=4', [40]);
-    assert.equal(stepsOfRows(seen.rows)[0].text.length, 400);
+    const [{ text }] = stepsOfRows(seen.rows);
+    assert.equal(text.length, 400);
     await equalsHistory(seen, [2]);
   });
 
@@ -121,6 +132,23 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
     const script = `${CALCULATOR} demo:reasoning=10 demo:tokens=50,rate=50,bytes=4 demo:hang`;
     const seen = await witness(script, [80, 200]);
     await equalsHistory(seen, [2, 3], 'cancelled');
+  });
+
+  test('another worker goes on at once, not when the lease lapses', async () => {
+    const sessionId = await copilot.createSession();
+    const turnId = await copilot.submit(sessionId, 'demo:hang');
+    const everything = `/api/chat/sessions/${sessionId}/stream?after=${turnId}:0`;
+    for (let attempt = 2; attempt <= 5; attempt += 1) {
+      const hangs = ({ types, text }) => types.length > 0 && text.split('Waiting').length === attempt;
+      await readWire(await copilot.fetch(everything), hangs);
+      const dying = worker;
+      worker = await deployment.startWorker();
+      await dying.kill();
+      // The lease is 10 s long.
+      const resumed = readWire(await copilot.fetch(everything), ({ text }) => text.includes(`{"attempt":${attempt}}`));
+      await until(`attempt ${attempt} has begun`, withinReach(resumed), 5);
+    }
+    await copilot.cancel(sessionId);
   });
 
   test('a stop after a takeover keeps only what the new attempt wrote', async () => {

@@ -197,7 +197,7 @@ describe('the wire', { concurrency: 3, timeout: 120_000 }, () => {
         if (ended) {
           const { messages, active_stream } = await copilot.session(sessionId);
           assert.equal(active_stream, null);
-          assert.equal(messages.at(-1).turn_status, 'completed');
+          assert.notEqual(messages.at(-1).duration_ms, null, 'the last row of an ended turn');
           assert.equal(messages.at(-1).turn_id, turnId);
         }
         await response.body?.cancel();
