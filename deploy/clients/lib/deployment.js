@@ -79,12 +79,17 @@ export class Deployment {
   #admin = setting('DATABASE_URL');
   #processes = [];
   #api;
+  #overrides;
   /** Where the processes write what they have to say. */
   logs = mkdtempSync(path.join(tmpdir(), 'copilot-clients-'));
 
-  /** Makes the corner and starts an API and that many workers in it. */
-  static async start(workers) {
-    const deployment = new Deployment();
+  constructor(overrides) {
+    this.#overrides = overrides;
+  }
+
+  /** Makes the corner and starts an API and that many workers in it; `overrides` are settings of theirs. */
+  static async start(workers, overrides = {}) {
+    const deployment = new Deployment(overrides);
     // A test that is ended in the middle must not leave processes behind.
     process.once('exit', () => deployment.#processes.forEach(({ child }) => child.kill('SIGKILL')));
     try {
@@ -99,9 +104,9 @@ export class Deployment {
   }
 
   /** The same for a test process, which the runner may end by a signal. */
-  static async startForTest(workers) {
+  static async startForTest(workers, overrides) {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
-    return Deployment.start(workers);
+    return Deployment.start(workers, overrides);
   }
 
   get #environment() {
@@ -116,6 +121,7 @@ export class Deployment {
       REDIS_PREFIX: `${this.#name}:`,
       RABBITMQ_PREFIX: this.#name,
       SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS),
+      ...this.#overrides,
     };
   }
 

@@ -1,7 +1,7 @@
 //! A worker that is killed in mid-answer: what connected clients and later ones of every release have.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, beforeEach, describe, test } from 'node:test';
 
 import { Copilot } from '../lib/copilot.js';
 import { Deployment } from '../lib/deployment.js';
@@ -25,7 +25,10 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
   before(async () => {
     deployment = await Deployment.startForTest(0);
     copilot = new Copilot(deployment.baseUrl, deployment.token('takeover'));
-    worker = await deployment.startWorker();
+  });
+
+  beforeEach(async () => {
+    if (!worker?.runs) worker = await deployment.startWorker();
   });
 
   after(async () => {
@@ -41,9 +44,15 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
 
   /** A probe for `until`: has the promise been fulfilled? */
   function withinReach(promise) {
-    let fulfilled = false;
-    promise.then(() => (fulfilled = true));
-    return () => fulfilled;
+    let outcome;
+    promise.then(
+      () => (outcome = {}),
+      (error) => (outcome = { error }),
+    );
+    return () => {
+      if (outcome?.error) throw outcome.error;
+      return outcome;
+    };
   }
 
   /** Every release follows one turn, and so does a bare reader; workers die at these lengths of text. */
@@ -52,6 +61,8 @@ describe('takeover', { skip, timeout: 180_000 }, () => {
     const turnId = await copilot.submit(sessionId, script);
     const everything = `/api/chat/sessions/${sessionId}/stream?after=${turnId}:0`;
     const bare = readWire(await copilot.fetch(everything));
+    // It is awaited at the end; if it fails before, that must not end the test in the middle of a kill.
+    bare.catch(() => {});
     const tabs = sdks.map((sdk) => openTab(sdk, copilot, sessionId));
     const resumed = tabs.map((tab) => tab.resumeStream());
     let attempt = 1;
