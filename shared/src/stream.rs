@@ -118,7 +118,10 @@ impl Streams {
 
     /// A client of its own for subscriptions: a subscribed connection takes no other commands.
     pub fn subscriber(&self) -> Result<fred::clients::SubscriberClient, StreamError> {
-        let client = Builder::from_config(self.config.clone())
+        // In RESP3 a subscribed connection answers commands in order, so that a PING tells that the
+        // subscriptions before it stand (Redis documentation, "RESP3", push types).
+        let config = Config { version: fred::types::RespVersion::RESP3, ..self.config.clone() };
+        let client = Builder::from_config(config)
             .with_connection_config(|c| {
                 c.connection_timeout = Duration::from_secs(3);
                 c.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };

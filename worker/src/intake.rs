@@ -13,6 +13,10 @@ use tokio::sync::mpsc;
 use crate::turn;
 use crate::worker::Worker;
 
+/// How often, and how long apart, a redelivered turn is tried again that another worker holds.
+const HELD_LOOKS: u32 = 20;
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+
 /// Handles deliveries until the intake closes its end. Each runs on its own; the prefetch bounds
 /// how many there are.
 pub async fn take(worker: Arc<Worker>, mut deliveries: mpsc::Receiver<TurnDelivery>) {
@@ -32,7 +36,17 @@ async fn handle(worker: Arc<Worker>, delivery: TurnDelivery) {
 }
 
 async fn run(worker: &Arc<Worker>, turn: TurnId, delivery: TurnDelivery) {
-    match claim(worker, turn, delivery.redelivered).await {
+    let mut found = claim(worker, turn, delivery.redelivered).await;
+    // The broker can know of a death before PostgreSQL has ended the dead worker's session.
+    for _ in 0..HELD_LOOKS {
+        match &found {
+            Some(Claim::Held(holder)) if *holder != worker.id && delivery.redelivered => {}
+            _ => break,
+        }
+        tokio::time::sleep(HELD_PAUSE).await;
+        found = claim(worker, turn, true).await;
+    }
+    match found {
         Some(Claim::Claimed(claimed)) => attempt(worker, *claimed, delivery).await,
         Some(Claim::Held(holder)) if holder == worker.id && delivery.redelivered => {
             if let Some(delivery) = worker.running.adopt(turn, delivery) {

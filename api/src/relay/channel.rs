@@ -24,6 +24,8 @@ struct State {
     bytes: usize,
     viewers: usize,
     ended: bool,
+    /// Batches were dropped because the ring was full.
+    overflowed: bool,
 }
 
 /// What a viewer finds.
@@ -65,6 +67,11 @@ impl Channel {
         self.lock().ended
     }
 
+    /// Were batches dropped that a viewer may have been too slow for?
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.lock().overflowed
+    }
+
     /// Takes a published batch in.
     pub(super) fn push(&self, batch: Batch) {
         let mut state = self.lock();
@@ -83,6 +90,7 @@ impl Channel {
         state.ring.push_back(batch);
         while state.bytes > RING_BYTES && state.ring.len() > 1 {
             if let Some(oldest) = state.ring.pop_front() {
+                state.overflowed = true;
                 state.bytes -= oldest.frames.len();
             }
         }

@@ -161,7 +161,13 @@ impl Hub {
             return;
         }
         let names: Vec<String> = channels.iter().map(|(turn, _)| self.streams.channel(*turn)).collect();
-        match tokio::time::timeout(Duration::from_secs(5), client.subscribe(names)).await {
+        // The client is done with a subscription once it is sent. What was published before the
+        // server had it would be missed, so the server is asked for an answer behind it.
+        let confirmed = async {
+            client.subscribe(names).await?;
+            client.ping::<String>(None).await.map(|_| ())
+        };
+        match tokio::time::timeout(Duration::from_secs(5), confirmed).await {
             Ok(Ok(())) => channels.iter().for_each(|(_, channel)| channel.subscribed()),
             // The reconnection subscribes to everything that is watched by then; a server that is
             // there and refuses is asked again.

@@ -166,7 +166,11 @@ impl Viewer {
             }
             // A hole bumps the epoch, perhaps after this viewer looked at it.
             Found::Behind if self.watching.channel.epoch() != Some(epoch) => Next::Again,
-            Found::Behind => Next::Cut("too slow"),
+            Found::Behind if self.watching.channel.has_overflowed() => Next::Cut("too slow"),
+            Found::Behind => {
+                self.synced = None;
+                Next::Again
+            }
             Found::Nothing => self.look_at_row().await,
         }
     }
