@@ -62,7 +62,7 @@ impl Reconciler {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the reconciler could not look; trying again");
                 // Nobody could renew meanwhile. Workers do so three times a lease, and none of them
                 // is to lose its turns because this look comes first.
-                leases_count_from = Instant::now() + self.store.settings().lease / 2;
+                leases_count_from = Instant::now() + self.store.settings().lease;
             }
         }
     }
