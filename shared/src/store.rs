@@ -20,6 +20,7 @@ mod queue;
 mod reconcile;
 mod rows;
 mod sessions;
+mod steering;
 mod submit;
 mod turns;
 mod workers;

@@ -57,6 +57,14 @@ struct Ending {
     last: Option<StepCommit>,
 }
 
+/// Where a claimed turn stands.
+struct Standing {
+    /// Committed model calls.
+    steps: i32,
+    /// A message waits to be taken up before the next one.
+    is_steered: bool,
+}
+
 /// What an attempt works with.
 struct Attempt {
     worker: Arc<Worker>,
@@ -95,15 +103,16 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Re
         let sentence = "The answer could not be completed after several attempts.";
         Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::AttemptsExhausted, sentence)), last: None }
     } else {
-        attempt.answer(claimed.steps, recovered.open_calls).await?
+        attempt.answer(Standing { steps: claimed.steps, is_steered: claimed.is_steered }, recovered.open_calls).await?
     };
     attempt.finish(ending).await
 }
 
 impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
-    async fn answer(&mut self, committed: i32, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
-        if committed == 0 {
+    async fn answer(&mut self, standing: Standing, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
+        let first = standing.steps + 1;
+        if first == 1 {
             title::begin(&self.worker, self.turn.session_id);
         }
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
@@ -113,10 +122,15 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
-        for step in committed + 1..=MAX_STEPS {
+        for step in first..=MAX_STEPS {
             self.at_boundary().await?;
             if self.signals.cancel.is_cancelled() {
                 return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+            }
+            // Nothing can have come since the claim that could not wait for one step more.
+            let may_be_steered = step > first || standing.is_steered;
+            if may_be_steered && self.persistence.take_steering().await? {
+                history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
             let done = self.run_step(step, &history).await?;
             let commit =

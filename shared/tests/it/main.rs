@@ -7,5 +7,6 @@ mod outbox;
 mod queue;
 mod sessions;
 mod setup;
+mod steering;
 mod streams;
 mod submit;
