@@ -23,6 +23,7 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
 mod workers;
 

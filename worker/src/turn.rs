@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
+use copilot_shared::message::HistoryMessage;
 use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
@@ -17,11 +18,13 @@ mod calls;
 mod persist;
 mod prompt;
 mod recovery;
+mod room;
 mod step;
 mod title;
 mod writer;
 
 use persist::Persistence;
+use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
 
@@ -30,6 +33,10 @@ pub const MAX_LOSSES: i32 = 5;
 
 /// Model calls that one turn may make.
 const MAX_STEPS: i32 = 30;
+
+/// How often a model call is made whose conversation does not fit, each time with less of it
+/// (`usage-tools.md` §8.7).
+const MAX_TRIES: u32 = 3;
 
 /// Why an attempt stops without having ended its turn.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +82,7 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    room: Room,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
 }
@@ -108,6 +116,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         signals,
         writer: recovered.writer,
         persistence,
+        room: Room::new(worker.window),
         span,
     };
     let ending = if claimed.losses > MAX_LOSSES {
@@ -143,7 +152,7 @@ impl Attempt {
             if may_be_steered && self.persistence.take_steering().await? {
                 history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
-            let done = self.run_step(step, &history).await?;
+            let done = self.run_step(step, &mut history).await?;
             let commit =
                 StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
             let end = match done.end {
@@ -168,11 +177,24 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(
-        &mut self,
-        number: i32,
-        history: &[copilot_shared::message::HistoryMessage],
-    ) -> Result<Step, Stopped> {
+    async fn run_step(&mut self, number: i32, history: &mut Vec<HistoryMessage>) -> Result<Step, Stopped> {
+        self.writer.send(Chunk::StartStep);
+        let mut used = TokenUsage::default();
+        let mut tries = MAX_TRIES;
+        loop {
+            used += self.make_room(history).await?;
+            let mut step = self.call_model(number, history).await?;
+            tries -= 1;
+            if tries > 0 && step.found_no_room() {
+                self.room.halve(history);
+                continue;
+            }
+            step.usage += used;
+            return Ok(step);
+        }
+    }
+
+    async fn call_model(&mut self, number: i32, history: &[HistoryMessage]) -> Result<Step, Stopped> {
         let request = prompt::request(&self.worker, &self.turn, history);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");

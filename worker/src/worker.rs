@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
@@ -36,6 +37,8 @@ pub struct Worker {
     pub model_name: String,
     /// The model that names sessions and its name, if any does.
     pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// How much of a conversation it is told.
+    pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
     /// What runs.
@@ -102,6 +105,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
+        window: config.model.window(),
         tools: Toolbox::built_in(),
         running: Running::default(),
         tasks: TaskTracker::new(),
