@@ -10,7 +10,7 @@ use copilot_shared::queue::Publisher;
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
-use copilot_shared::telemetry::{self, BadFilter};
+use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -29,9 +29,9 @@ pub enum ServeError {
     /// The settings make no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log filter is no filter.
+    /// The process cannot speak of itself.
     #[error(transparent)]
-    Logs(#[from] BadFilter),
+    Telemetry(#[from] TelemetryError),
     /// The signals cannot be heard.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -57,9 +57,11 @@ pub enum ServeError {
 
 /// Serves until SIGTERM or SIGINT, and then until every request is answered.
 pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
-    telemetry::init(&config.logs)?;
+    let traces = telemetry::init(&config.logs, "copilot-api")?;
     let lifecycle = Lifecycle::on_signals().map_err(ServeError::Signals)?;
-    serve_until(config, lifecycle).await
+    let ended = serve_until(config, lifecycle).await;
+    traces.close().await;
+    ended
 }
 
 /// Serves until `lifecycle.stop`.

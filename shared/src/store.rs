@@ -14,18 +14,21 @@ use crate::id::UserId;
 
 mod attempts;
 mod cancels;
+mod credits;
 mod messages;
 mod outbox;
 mod queue;
 mod reconcile;
 mod rows;
 mod sessions;
+mod steering;
 mod submit;
 mod turns;
 mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
+pub use credits::{GrantError, Recorded, SpendError};
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};

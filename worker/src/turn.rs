@@ -7,6 +7,9 @@ use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
 use crate::running::Signals;
 use crate::worker::Worker;
 
@@ -57,6 +60,14 @@ struct Ending {
     last: Option<StepCommit>,
 }
 
+/// Where a claimed turn stands.
+struct Standing {
+    /// Committed model calls.
+    steps: i32,
+    /// A message waits to be taken up before the next one.
+    is_steered: bool,
+}
+
 /// What an attempt works with.
 struct Attempt {
     worker: Arc<Worker>,
@@ -64,13 +75,15 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    /// Its place in the trace. Not entered as a whole: that would cost time for each token.
+    span: Span,
 }
 
 /// Runs a claimed turn to its end, or until it is lost or handed back.
-pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
+pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals.clone()).await;
+    let outcome = attempt(worker, claimed, signals, span).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -86,24 +99,31 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
     }
 }
 
-async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Result<(), Stopped> {
+async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
-    let mut attempt =
-        Attempt { worker: Arc::clone(worker), turn: claimed.turn, signals, writer: recovered.writer, persistence };
+    let mut attempt = Attempt {
+        worker: Arc::clone(worker),
+        turn: claimed.turn,
+        signals,
+        writer: recovered.writer,
+        persistence,
+        span,
+    };
     let ending = if claimed.losses > MAX_LOSSES {
         let sentence = "The answer could not be completed after several attempts.";
         Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::AttemptsExhausted, sentence)), last: None }
     } else {
-        attempt.answer(claimed.steps, recovered.open_calls).await?
+        attempt.answer(Standing { steps: claimed.steps, is_steered: claimed.is_steered }, recovered.open_calls).await?
     };
     attempt.finish(ending).await
 }
 
 impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
-    async fn answer(&mut self, committed: i32, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
-        if committed == 0 {
+    async fn answer(&mut self, standing: Standing, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
+        let first = standing.steps + 1;
+        if first == 1 {
             title::begin(&self.worker, self.turn.session_id);
         }
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
@@ -113,10 +133,15 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
-        for step in committed + 1..=MAX_STEPS {
+        for step in first..=MAX_STEPS {
             self.at_boundary().await?;
             if self.signals.cancel.is_cancelled() {
                 return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+            }
+            // Nothing can have come since the claim that could not wait for one step more.
+            let may_be_steered = step > first || standing.is_steered;
+            if may_be_steered && self.persistence.take_steering().await? {
+                history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
             let done = self.run_step(step, &history).await?;
             let commit =
@@ -149,14 +174,19 @@ impl Attempt {
         history: &[copilot_shared::message::HistoryMessage],
     ) -> Result<Step, Stopped> {
         let request = prompt::request(&self.worker, &self.turn, history);
+        let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
+            prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
+        call.record("prompt_tokens", step.usage.prompt).record("completion_tokens", step.usage.completion);
         tracing::debug!(turn.id = %self.turn.id, step = number, total_tokens = step.usage.total(), "a model call ended");
         Ok(step)
     }
 
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls).await
+        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
+            .instrument(self.span.clone())
+            .await
     }
 
     /// Between two steps a turn can change hands without a trace.
@@ -169,7 +199,7 @@ impl Attempt {
         }
         self.writer.flush().await?;
         self.persistence.hand_back().await?;
-        self.worker.publish(&[self.turn.id]).await;
+        self.worker.publish(&[self.turn.id]).instrument(self.span.clone()).await;
         Err(Stopped::HandedBack)
     }
 
@@ -180,7 +210,7 @@ impl Attempt {
         let usage = self.total_usage(ending.last.as_ref());
         let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
         self.writer.end(&ending.end, usage);
-        self.worker.publish(&next).await;
+        self.worker.publish(&next).instrument(self.span.clone()).await;
         metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {

@@ -73,7 +73,7 @@ impl App {
                 }
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Repeated(turn) => {
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => {
                 let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
                 Ok(Accepted { turn, position, start: Start::Compacted })
             }

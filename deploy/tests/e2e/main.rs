@@ -15,4 +15,5 @@ mod queue;
 mod resume;
 mod shutdown;
 mod system;
+mod tracing;
 mod worker_alone;

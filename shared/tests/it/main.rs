@@ -3,9 +3,11 @@
 
 mod attempts;
 mod cancels;
+mod credits;
 mod outbox;
 mod queue;
 mod sessions;
 mod setup;
+mod steering;
 mod streams;
 mod submit;

@@ -54,6 +54,13 @@ impl Persistence {
         Ok(())
     }
 
+    /// Makes messages that steer the turn part of it. True if the history may have grown.
+    pub(super) async fn take_steering(&self) -> Result<bool, Stopped> {
+        let write = || self.store.take_steering(self.turn.id, self.turn.attempt);
+        let (taken, ambiguous) = self.repeat("steering", write).await;
+        Ok(taken? || ambiguous)
+    }
+
     pub(super) async fn start_calls(&self, calls: &[ToolCallId]) -> Result<(), Stopped> {
         let write = || self.store.start_calls(self.turn.id, self.turn.attempt, calls);
         Ok(self.repeat("start of calls", write).await.0?)
