@@ -17,7 +17,7 @@ use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::tools::Toolbox;
+use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -38,6 +38,8 @@ pub struct Worker {
     pub title_model: Option<(Arc<dyn Model>, String)>,
     /// What the model may call.
     pub tools: Toolbox,
+    /// What tools may use.
+    pub resources: Resources,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -62,6 +64,9 @@ pub enum WorkerError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
+    /// A tool's arguments have no valid schema.
+    #[error(transparent)]
+    Tools(#[from] SchemaError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -102,7 +107,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
-        tools: Toolbox::built_in(),
+        tools: Toolbox::built_in()?,
+        resources: Resources { store: store.clone() },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),

@@ -25,7 +25,6 @@ macro_rules! tool_responses {
         /// What a tool answers, without the fields that every answer has.
         #[derive(Debug, Clone, PartialEq, Deserialize)]
         #[serde(tag = "type")]
-        #[expect(clippy::large_enum_variant, reason = "an answer is made once and written once")]
         pub enum ToolResponse {
             $($(#[doc = $doc])+ #[serde(rename = $kind)] $variant($fields),)*
         }
