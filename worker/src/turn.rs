@@ -12,6 +12,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::running::Signals;
+use crate::tools::Breaker;
 use crate::worker::Worker;
 
 mod calls;
@@ -83,6 +84,7 @@ struct Attempt {
     writer: TurnWriter,
     persistence: Persistence,
     room: Room,
+    breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
 }
@@ -117,6 +119,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         writer: recovered.writer,
         persistence,
         room: Room::new(worker.window),
+        breaker: Breaker::default(),
         span,
     };
     let ending = if claimed.losses > MAX_LOSSES {
@@ -159,6 +162,10 @@ impl Attempt {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
                 StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Calls(calls) if self.gives_up(&calls) => TurnEnd::Failed(Failure::new(
+                    ErrorCode::EmptyToolCalls,
+                    "The model kept calling tools without any arguments. Please try again, perhaps in other words.",
+                )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
                     prompt::remember_step(&mut history, &commit.parts);
@@ -204,11 +211,23 @@ impl Attempt {
         Ok(step)
     }
 
+    /// Is it time to stop a model that calls tools without arguments?
+    fn gives_up(&mut self, calls: &[calls::Call]) -> bool {
+        let lacks_arguments = calls.iter().any(|call| call.lacks_arguments(&self.worker.tools));
+        self.breaker.gives_up(lacks_arguments)
+    }
+
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
-            .instrument(self.span.clone())
-            .await
+        let runner = calls::Runner {
+            worker: &self.worker,
+            turn: &self.turn,
+            persistence: &self.persistence,
+            writer: &mut self.writer,
+            signals: &self.signals,
+            breaker: &mut self.breaker,
+        };
+        runner.run(calls).instrument(self.span.clone()).await
     }
 
     /// Between two steps a turn can change hands without a trace.

@@ -18,7 +18,7 @@ use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::tools::Toolbox;
+use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -41,6 +41,8 @@ pub struct Worker {
     pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
+    /// What tools may use.
+    pub resources: Resources,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -65,6 +67,9 @@ pub enum WorkerError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
+    /// A tool's arguments have no valid schema.
+    #[error(transparent)]
+    Tools(#[from] SchemaError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -106,7 +111,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model_name: config.model.chat_model.clone(),
         title_model,
         window: config.model.window(),
-        tools: Toolbox::built_in(),
+        tools: Toolbox::built_in()?,
+        resources: Resources { store: store.clone() },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
