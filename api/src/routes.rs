@@ -13,6 +13,7 @@ use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
 mod aliases;
+mod credits;
 mod messages;
 mod models;
 mod nullable;
@@ -38,6 +39,8 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What the caller has and spent, in cents.
+    Credits,
     /// Health, settings, and schemas for code generation.
     Service,
 }
@@ -62,6 +65,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        credits::CreditRoutes,
         service::ServiceRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(

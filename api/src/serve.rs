@@ -13,7 +13,7 @@ use copilot_shared::stream::{StreamError, Streams};
 use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Foundations};
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
@@ -87,7 +87,14 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
 
-    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, stop.clone(), lifecycle.tasks.clone());
+    let foundations = Foundations {
+        store: store.clone(),
+        streams: streams.clone(),
+        publisher: publisher.clone(),
+        relay,
+        ledger: config.credits.ledger(store.clone()),
+    };
+    let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
