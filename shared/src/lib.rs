@@ -10,6 +10,7 @@ pub mod message;
 pub mod session;
 pub mod tool;
 pub mod turn;
+pub mod understanding;
 pub mod usage;
 
 // The edges: PostgreSQL, Redis, RabbitMQ.

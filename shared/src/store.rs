@@ -24,6 +24,7 @@ mod sessions;
 mod steering;
 mod submit;
 mod turns;
+mod understanding;
 mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};

@@ -132,6 +132,7 @@ impl Attempt {
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
+        let system = prompt::system(&self.persistence, &self.turn).await?;
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
         for step in first..=MAX_STEPS {
             self.at_boundary().await?;
@@ -143,7 +144,7 @@ impl Attempt {
             if may_be_steered && self.persistence.take_steering().await? {
                 history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
-            let done = self.run_step(step, &history).await?;
+            let done = self.run_step(step, &system, &history).await?;
             let commit =
                 StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
             let end = match done.end {
@@ -171,9 +172,10 @@ impl Attempt {
     async fn run_step(
         &mut self,
         number: i32,
+        system: &str,
         history: &[copilot_shared::message::HistoryMessage],
     ) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, history);
+        let request = prompt::request(&self.worker, &self.turn, system, history);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;

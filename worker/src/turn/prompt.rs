@@ -5,18 +5,26 @@ use std::sync::Arc;
 use copilot_shared::id::{SessionId, TurnId};
 use copilot_shared::message::{HistoryMessage, Part, Role};
 use copilot_shared::turn::Turn;
+use copilot_shared::understanding::Understanding;
 
 use super::{Persistence, Stopped};
 use crate::model::ModelRequest;
 use crate::worker::Worker;
 
+mod system;
+
 /// Messages that are read back at most.
 const HISTORY_LIMIT: i64 = 1_000;
 
-/// Kept word for word stable, so that providers' caches hit.
-const SYSTEM: &str = "You are Copilot, a helpful assistant. Answer in the language of the user, in Markdown, briefly \
-    unless asked for detail. Use the tools that you are given when they get you a better answer than memory would, \
-    and say plainly when something failed or when you do not know.";
+/// What the model is told before the conversation, for the whole attempt: what is known of the user
+/// is read once, and what a tool notes meanwhile is told from the next turn on.
+pub(super) async fn system(persistence: &Persistence, turn: &Turn) -> Result<Arc<str>, Stopped> {
+    let known = match &turn.user_id {
+        Some(user) => persistence.understanding(user).await?,
+        None => Understanding::default(),
+    };
+    Ok(system::system(&known).into())
+}
 
 /// The conversation, without what an aborted page load may have left at its beginning.
 pub(super) async fn history(persistence: &Persistence, session: SessionId) -> Result<Vec<HistoryMessage>, Stopped> {
@@ -49,10 +57,10 @@ pub(super) async fn remember_results(
 }
 
 /// The request of the next model call.
-pub(super) fn request(worker: &Arc<Worker>, turn: &Turn, history: &[HistoryMessage]) -> ModelRequest {
+pub(super) fn request(worker: &Arc<Worker>, turn: &Turn, system: &str, history: &[HistoryMessage]) -> ModelRequest {
     ModelRequest {
         model: worker.model_name.clone(),
-        system: SYSTEM.to_owned(),
+        system: system.to_owned(),
         messages: history.to_vec(),
         tools: worker.tools.specs(),
         max_output_tokens: None,
