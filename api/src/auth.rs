@@ -15,8 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
 
+mod admin;
 mod extract;
 
+pub use admin::Admin;
 pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
 
 /// The key of a developer's machine. Everybody knows it, so `serve` refuses it where others can reach the API.

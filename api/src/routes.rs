@@ -12,6 +12,7 @@ use crate::auth::Gate;
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
+mod admin;
 mod aliases;
 mod messages;
 mod models;
@@ -40,6 +41,8 @@ pub enum Tag {
     Queue,
     /// Health, settings, and schemas for code generation.
     Service,
+    /// For admins: everybody's turns, limits and credits. Every call is written down.
+    Admin,
 }
 
 /// What the whole site works with.
@@ -63,6 +66,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         turns::TurnRoutes,
         queue::QueueRoutes,
         service::ServiceRoutes,
+        admin::turns::AdminTurnRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

@@ -12,7 +12,9 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod messages;
 mod outbox;
@@ -25,6 +27,7 @@ mod submit;
 mod turns;
 mod workers;
 
+pub use admin::{AdminTurn, TurnFilter};
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
 pub use messages::{MessagePage, StoredMessage};

@@ -14,7 +14,7 @@ use super::{CLAIM_HEADER, Gate};
 use crate::app::App;
 use crate::problem::Problem;
 
-const BEARER: &str = "bearer";
+pub(super) const BEARER: &str = "bearer";
 const CLAIM: &str = "claim_token";
 
 /// The names that poem-openapi gives to the parts of a path, in order.
@@ -56,11 +56,11 @@ pub struct OwnedSession {
 /// The turn that a path names.
 pub struct TurnPath(pub TurnId);
 
-fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
+pub(super) fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn app(request: &Request) -> Result<&Arc<App>, Problem> {
+pub(super) fn app(request: &Request) -> Result<&Arc<App>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
@@ -74,7 +74,7 @@ fn session_id(request: &Request) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::no_session(text))
 }
 
-fn register_bearer(registry: &mut Registry) {
+pub(super) fn register_bearer(registry: &mut Registry) {
     registry.create_security_scheme(
         BEARER,
         MetaSecurityScheme {

@@ -81,8 +81,16 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub(crate) fn by(self, user: &str) -> Self {
+        self.with_role(user, UserRole::User)
+    }
+
+    pub(crate) fn by_admin(self, user: &str) -> Self {
+        self.with_role(user, UserRole::Admin)
+    }
+
+    fn with_role(self, user: &str, role: UserRole) -> Self {
         let user = UserId::parse(user).unwrap();
-        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, UserRole::User, 600).unwrap();
+        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, role, 600).unwrap();
         self.header("authorization", &format!("Bearer {token}"))
     }
 
