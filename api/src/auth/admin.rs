@@ -40,7 +40,7 @@ impl<'a> ApiExtractor<'a> for Admin {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let identity = gate(request)?.identify(request).map_err(Problem::from)?;
+        let identity = gate(request)?.identify(request).await.map_err(Problem::from)?;
         Ok(Self::of(identity)?)
     }
 }

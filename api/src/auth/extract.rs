@@ -64,8 +64,8 @@ pub(super) fn app(request: &Request) -> Result<&Arc<App>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn place(request: &Request) -> Result<Place, Problem> {
-    let caller = gate(request)?.caller(request)?;
+async fn place(request: &Request) -> Result<Place, Problem> {
+    let caller = gate(request)?.caller(request).await?;
     Ok(Place { caller, session: session_id(request)? })
 }
 
@@ -124,7 +124,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.identify(request).map_err(Problem::from)?.user))
+        Ok(Self(gate(request)?.identify(request).await.map_err(Problem::from)?.user))
     }
 }
 
@@ -146,7 +146,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.anyone(request).map_err(Problem::from)?))
+        Ok(Self(gate(request)?.anyone(request).await.map_err(Problem::from)?))
     }
 }
 
@@ -169,7 +169,7 @@ impl<'a> ApiExtractor<'a> for Asking {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.caller(request).map_err(Problem::from)?))
+        Ok(Self(gate(request)?.caller(request).await.map_err(Problem::from)?))
     }
 }
 
@@ -224,7 +224,7 @@ impl<'a> ApiExtractor<'a> for SessionPath {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        Ok(Self(place(request)?))
+        Ok(Self(place(request).await?))
     }
 }
 
@@ -255,7 +255,7 @@ impl<'a> ApiExtractor<'a> for OwnedSession {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        let place = place(request)?;
+        let place = place(request).await?;
         let session = app(request)?.owned_session(&place).await.map_err(Problem::from)?;
         Ok(Self { caller: place.caller, session })
     }

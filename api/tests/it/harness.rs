@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    /// Instead of the development key's.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// An answer that was read to its end.
@@ -230,15 +232,12 @@ impl Api {
         publisher: Publisher,
         settings: Settings,
     ) -> Self {
+        let of_development = || Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap();
+        let gate = settings.gate.unwrap_or_else(of_development);
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
         let app = App::new(store.clone(), streams.clone(), publisher, relay, stop.clone(), TaskTracker::new());
-        let site = Site {
-            app: Arc::new(app),
-            gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),
-            origins: settings.origins,
-            development_key: true,
-        };
+        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, stop, client, services }
     }

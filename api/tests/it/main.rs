@@ -10,6 +10,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod process;
