@@ -21,11 +21,13 @@ pub mod claim_session;
 pub mod create_session;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod grant_credits;
 pub mod publication;
 pub mod read_credits;
 pub mod read_session;
 pub mod resume_turn;
 pub mod submit_turn;
+pub mod understand_user;
 
 use publication::Publications;
 

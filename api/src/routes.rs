@@ -26,6 +26,7 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod understanding;
 
 pub use nullable::Nullable;
 
@@ -40,6 +41,8 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What is known of the caller, and what they might ask.
+    Understanding,
     /// What the caller has and spent, in cents.
     Credits,
     /// Health, settings, and schemas for code generation.
@@ -68,9 +71,11 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        understanding::UnderstandingRoutes,
         credits::CreditRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
+        admin::credits::AdminCreditRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

@@ -11,3 +11,4 @@ mod setup;
 mod steering;
 mod streams;
 mod submit;
+mod understanding;
