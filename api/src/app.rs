@@ -1,5 +1,6 @@
 //! The use cases, one a file, each with the ways in which it can fail. No HTTP here.
 
+use copilot_shared::analytics::Analytics;
 use copilot_shared::id::TurnId;
 use copilot_shared::ledger::Ledger;
 use copilot_shared::queue::Publisher;
@@ -38,6 +39,7 @@ pub struct App {
     publisher: Publisher,
     relay: Relay,
     ledger: Ledger,
+    analytics: Analytics,
     publications: Publications,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -55,6 +57,8 @@ pub struct Foundations {
     pub relay: Relay,
     /// Credits.
     pub ledger: Ledger,
+    /// Who is told what happens.
+    pub analytics: Analytics,
 }
 
 /// A session was not to be had.
@@ -85,9 +89,9 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, analytics } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, analytics, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

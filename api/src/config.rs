@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{CreditConfig, ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
@@ -62,6 +62,9 @@ pub struct ServeConfig {
     /// What users have and spend.
     #[command(flatten)]
     pub credits: CreditConfig,
+    /// Who is told what happens.
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
@@ -302,6 +305,9 @@ mod tests {
             "CHAT_STREAM_TTL",
             "ENABLE_CREDIT",
             "NUM_USER_CREDITS_REFILL",
+            "APP_ENV",
+            "POSTHOG_API_KEY",
+            "POSTHOG_HOST",
             "LOG_FORMAT",
         ] {
             assert!(help.contains(&format!("[env: {name}]")), "{name}");

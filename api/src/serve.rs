@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::analytics::PostHogError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::Publisher;
@@ -41,6 +42,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot start.
     #[error("API_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -90,12 +94,14 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
     }
 
+    let (analytics, events) = config.analytics.start()?;
     let foundations = Foundations {
         store: store.clone(),
         streams: streams.clone(),
         publisher: publisher.clone(),
         relay,
         ledger: config.credits.ledger(store.clone()),
+        analytics,
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
@@ -109,6 +115,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
+    events.close().await;
     publisher.close().await;
     streams.close().await;
     store.close().await;

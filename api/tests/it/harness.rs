@@ -7,6 +7,7 @@ use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
 use copilot_shared::ledger::{Ledger, Mode};
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
     pub(crate) credits: Mode,
+    /// Instead of the log.
+    pub(crate) analytics: Option<Analytics>,
     /// Instead of the development key's.
     pub(crate) gate: Option<Gate>,
 }
@@ -239,7 +242,9 @@ impl Api {
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
         let ledger = Ledger::new(store.clone(), settings.credits);
-        let foundations = Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger };
+        let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
+        let foundations =
+            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());

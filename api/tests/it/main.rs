@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credits;

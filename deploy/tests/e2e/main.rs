@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod analytics;
 mod bad_input;
 mod cancel;
 mod chaos;
@@ -16,4 +17,5 @@ mod resume;
 mod shutdown;
 mod system;
 mod tracing;
+mod understanding;
 mod worker_alone;

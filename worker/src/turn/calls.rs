@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::Event;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::id::ToolCallId;
 use copilot_shared::message::{ToolOutcome, strip_controls, strip_controls_in};
@@ -106,6 +107,7 @@ async fn run_group(
     let mut running: FuturesUnordered<_> = group
         .into_iter()
         .map(|call| async move {
+            tell_of_call(worker, context, &call);
             let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
             let outcome = worker.tools.call(&call.name, context.clone(), call.input.clone()).instrument(span).await;
             (call, outcome)
@@ -125,6 +127,14 @@ async fn run_group(
         // Recorded first: after a crash in between, the next attempt sends what clients lack.
         persistence.finish_call(&call.pending(), &outcome).await?;
         writer.send(Call::outcome_chunk(&call.id, outcome));
+    }
+}
+
+/// A name that no tool has is a text of the model's, and told to nobody.
+fn tell_of_call(worker: &Worker, context: &ToolContext, call: &Call) {
+    if worker.tools.find(&call.name).is_some() {
+        let event = Event::ToolCalled { tool_name: call.name.clone(), tool_call_id: call.id.clone() };
+        worker.analytics.capture(context.session_id, context.user_id.as_ref(), event);
     }
 }
 
