@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 // The nouns of the domain: pure, no I/O.
+pub mod audit;
 pub mod chunk;
 pub mod credit;
 pub mod cursor;
@@ -10,9 +11,11 @@ pub mod message;
 pub mod session;
 pub mod tool;
 pub mod turn;
+pub mod understanding;
 pub mod usage;
 
-// The edges: PostgreSQL, Redis, RabbitMQ.
+// The edges: PostgreSQL, Redis, RabbitMQ, PostHog.
+pub mod analytics;
 pub mod queue;
 pub mod store;
 pub mod stream;

@@ -12,7 +12,9 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod credits;
 mod messages;
@@ -25,8 +27,10 @@ mod steering;
 mod submit;
 mod summaries;
 mod turns;
+mod understanding;
 mod workers;
 
+pub use admin::{AdminTurn, TurnFilter};
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
 pub use credits::{GrantError, Recorded, SpendError};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::compaction::Budget;
@@ -48,6 +48,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Who is told what happens
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,

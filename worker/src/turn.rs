@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
-use copilot_shared::message::HistoryMessage;
 use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
@@ -25,6 +24,7 @@ mod title;
 mod writer;
 
 use persist::Persistence;
+use prompt::Prompt;
 use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
@@ -144,7 +144,7 @@ impl Attempt {
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
-        let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
+        let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
             self.at_boundary().await?;
             if self.signals.cancel.is_cancelled() {
@@ -153,9 +153,9 @@ impl Attempt {
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;
             if may_be_steered && self.persistence.take_steering().await? {
-                history = prompt::history(&self.persistence, self.turn.session_id).await?;
+                prompt.read_history_again(&self.persistence, &self.turn).await?;
             }
-            let done = self.run_step(step, &mut history).await?;
+            let done = self.run_step(step, &mut prompt).await?;
             let commit =
                 StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
             let end = match done.end {
@@ -168,12 +168,12 @@ impl Attempt {
                 )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
-                    prompt::remember_step(&mut history, &commit.parts);
+                    prompt.remember_step(&commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
                     }
                     self.writer.send(Chunk::FinishStep);
-                    prompt::remember_results(&mut history, &self.persistence, self.turn.id, step).await?;
+                    prompt.remember_results(&self.persistence, self.turn.id, step).await?;
                     continue;
                 }
             };
@@ -184,16 +184,16 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(&mut self, number: i32, history: &mut Vec<HistoryMessage>) -> Result<Step, Stopped> {
+    async fn run_step(&mut self, number: i32, prompt: &mut Prompt) -> Result<Step, Stopped> {
         self.writer.send(Chunk::StartStep);
         let mut used = TokenUsage::default();
         let mut tries = MAX_TRIES;
         loop {
-            used += self.make_room(history).await?;
-            let mut step = self.call_model(number, history).await?;
+            used += self.make_room(prompt).await?;
+            let mut step = self.call_model(number, prompt).await?;
             tries -= 1;
             if tries > 0 && step.found_no_room() {
-                self.room.halve(history);
+                self.room.halve(&prompt.history);
                 continue;
             }
             step.usage += used;
@@ -201,8 +201,8 @@ impl Attempt {
         }
     }
 
-    async fn call_model(&mut self, number: i32, history: &[HistoryMessage]) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, history);
+    async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
+        let request = prompt.request(&self.worker, &self.turn);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
@@ -43,6 +44,8 @@ pub struct Worker {
     pub tools: Toolbox,
     /// What tools may use.
     pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -70,6 +73,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -102,6 +108,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         None => None,
     };
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -113,6 +120,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         window: config.model.window(),
         tools: Toolbox::built_in()?,
         resources: Resources { store: store.clone() },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -151,6 +159,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;

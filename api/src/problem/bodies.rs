@@ -28,6 +28,8 @@ codes! {
     Unauthorized = "unauthorized",
     /// The token was valid once.
     TokenExpired = "token_expired",
+    /// The route is for admins.
+    AdminRequired = "admin_required",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.
@@ -36,6 +38,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such user.
+    UserNotFound = "user_not_found",
     /// The route has no such method.
     MethodNotAllowed = "method_not_allowed",
     /// The body is no JSON, or nested too deep.
@@ -68,6 +72,10 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
+    /// Nobody has credits here.
+    CreditsDisabled = "credits_disabled",
+    /// The user's balance cannot take so much more.
+    BalanceTooHigh = "balance_too_high",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

@@ -2,11 +2,19 @@
 //! `RABBITMQ_URL`. A test here plays the worker itself.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod credits;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod identity;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
@@ -17,3 +25,5 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod understanding;

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod analytics;
 mod bad_input;
 mod cancel;
 mod chaos;
@@ -17,5 +18,6 @@ mod resume;
 mod shutdown;
 mod system;
 mod tracing;
+mod understanding;
 mod unread;
 mod worker_alone;
