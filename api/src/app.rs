@@ -20,6 +20,7 @@ pub mod claim_session;
 pub mod create_session;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod impersonate;
 pub mod publication;
 pub mod read_session;
 pub mod resume_turn;

@@ -60,3 +60,17 @@ fn an_event_streams_schema_is_the_union_of_chunks_and_each_type_is_one_constant(
         assert_eq!(constant, &json!([kind]), "{name}");
     }
 }
+
+#[test]
+fn wherever_a_user_is_taken_by_a_token_an_admin_may_act_as_them() {
+    let document = parsed();
+    assert_eq!(document["components"]["parameters"]["ActAsUserId"]["name"], "X-Act-As-User-Id");
+    for (path, method, operation) in operations(&document) {
+        let of_user = operation["security"].is_array() && !path.starts_with(ADMIN_PREFIX);
+        let offered = operation["parameters"].as_array().is_some_and(|parameters| {
+            parameters.iter().any(|parameter| parameter["$ref"] == "#/components/parameters/ActAsUserId")
+        });
+        assert_eq!(offered, of_user, "{method} {path}");
+        assert!(!of_user || operation["responses"]["403"].is_object(), "{method} {path}");
+    }
+}

@@ -30,6 +30,8 @@ codes! {
     TokenExpired = "token_expired",
     /// The route is for admins.
     AdminRequired = "admin_required",
+    /// Only an admin may act as another user.
+    ImpersonationForbidden = "impersonation_forbidden",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.
