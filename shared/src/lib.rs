@@ -3,6 +3,7 @@
 // The nouns of the domain: pure, no I/O.
 pub mod audit;
 pub mod chunk;
+pub mod credit;
 pub mod cursor;
 pub mod fold;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod store;
 pub mod stream;
 
 // What more than one process decides over them.
+pub mod ledger;
 pub mod reconciler;
 pub mod seal;
 

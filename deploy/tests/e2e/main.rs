@@ -16,4 +16,5 @@ mod resume;
 mod shutdown;
 mod system;
 mod tracing;
+mod unread;
 mod worker_alone;

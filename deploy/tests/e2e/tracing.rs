@@ -53,17 +53,18 @@ async fn a_request_and_its_turn_are_one_trace() {
     let system = System::start_with(1, 1, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
     let ann = system.client(0, "ann");
     let session = ann.session().await;
-    let trace: [u8; 16] = rand::random();
-    let hex: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
+    let trace = uuid::Uuid::new_v4();
     let submit = ann.request(Method::POST, &format!("/sessions/{session}/messages"));
-    let submit = submit.header("traceparent", format!("00-{hex}-00f067aa0ba902b7-01"));
+    let submit = submit.header("traceparent", format!("00-{}-00f067aa0ba902b7-01", trace.simple()));
     assert!(submit.json(&json!({"message": "demo:tokens=2"})).send().await.unwrap().status().is_success());
 
     for (service, span) in [("copilot-api", "request"), ("copilot-worker", "model_call")] {
         eventually(&format!("{service} sends its {span}"), Duration::from_secs(20), || async {
             let bodies = received.lock().unwrap();
             let sent = |body: &Vec<u8>| {
-                contains(body, service.as_bytes()) && contains(body, span.as_bytes()) && contains(body, &trace)
+                contains(body, service.as_bytes())
+                    && contains(body, span.as_bytes())
+                    && contains(body, trace.as_bytes())
             };
             bodies.iter().any(sent).then_some(())
         })
