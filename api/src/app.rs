@@ -18,6 +18,7 @@ pub mod cancel_turn;
 pub mod check_health;
 pub mod claim_session;
 pub mod create_session;
+pub mod dead_letters;
 pub mod delete_session;
 pub mod edit_queue;
 pub mod impersonate;
