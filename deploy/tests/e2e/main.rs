@@ -11,6 +11,7 @@ mod bad_input;
 mod cancel;
 mod chaos;
 mod client;
+mod dead_letters;
 mod queue;
 mod resume;
 mod shutdown;
