@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
 mod analytics;
+mod administration;
 mod attempts;
 mod cancels;
 mod credits;
+mod dead_letters;
 mod outbox;
 mod queue;
 mod sessions;
