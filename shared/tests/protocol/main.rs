@@ -1,0 +1,7 @@
+//! The protocol of turns as a pure state machine, run over random interleavings and crashes; its
+//! laws; and its likeness to the real statements and scripts.
+#![expect(unreachable_pub, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod dice;
+mod mechanism;
+mod model;

@@ -1,0 +1,97 @@
+//! Mirrors `shared/src/store/cancels.rs`.
+
+use super::{Content, Database, Finished, Refused, StepRow};
+use crate::mechanism::Mechanism;
+use crate::model::chunk::{End, List, Said, Status};
+use crate::model::{Attempt, SessionId, TurnId, Turns, UserId};
+
+/// `copilot_shared::store::Dropped`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    pub turns: Turns,
+    pub next: Turns,
+}
+
+impl Database {
+    /// `Store::cancel_running`.
+    pub fn cancel_running(&mut self, session: SessionId) -> Option<TurnId> {
+        let (turn, _) = self.rows().find(|(_, row)| row.session == session && row.status == Status::Running)?;
+        self.write_intent(turn);
+        Some(turn)
+    }
+
+    /// `Store::request_cancel_before`.
+    pub fn request_cancel_before(&mut self, session: SessionId, turn: TurnId) -> Option<TurnId> {
+        if !self.turn(turn).is_waiting() && self.has(Mechanism::InterruptOnlyWhileWaiting) {
+            return None;
+        }
+        let spares = self.has(Mechanism::InterruptSparesItself);
+        let (stopped, _) =
+            self.rows().find(|(id, row)| row.session == session && row.is_ready() && (*id != turn || !spares))?;
+        self.write_intent(stopped);
+        Some(stopped)
+    }
+
+    fn write_intent(&mut self, turn: TurnId) {
+        let now = self.now;
+        if self.has(Mechanism::IntentInRow) {
+            self.turn_mut(turn).cancel_requested_at.get_or_insert(now);
+        }
+    }
+
+    /// `Store::drop_waiting`.
+    pub fn drop_waiting(&mut self, session: SessionId, user: Option<UserId>, only: Option<TurnId>) -> Dropped {
+        let turns = self.select(|turn, row| {
+            row.session == session
+                && row.status == Status::Queued
+                && only.is_none_or(|only| only == turn && row.ready_at.is_none())
+        });
+        let now = self.now;
+        for turn in turns {
+            let row = self.turn_mut(turn);
+            row.status = Status::Cancelled;
+            row.finished_at = Some(now);
+            row.attempt += 1;
+            self.outbox[turn.at()] = None;
+            self.messages.retain(|message| message.turn != turn || !matches!(message.content, Content::User(_)));
+        }
+        Dropped { turns, next: self.promote(session, user) }
+    }
+
+    /// `Store::end_without_worker`.
+    pub fn end_without_worker(
+        &mut self,
+        turn: TurnId,
+        attempt: Attempt,
+        end: End,
+        unfinished: &Said,
+    ) -> Result<Finished, Refused> {
+        let row = self.turn(turn);
+        let fenced = row.attempt != attempt && self.has(Mechanism::EndWithoutWorkerFence);
+        if row.deleted || row.status.is_terminal() || fenced {
+            return Err(Refused::Fenced);
+        }
+        let (session, user) = (row.session, row.user);
+        self.turn_mut(turn).attempt = attempt + 1;
+        let end = self.end_turn(turn, attempt + 1, end)?;
+        if !unfinished.is_empty() {
+            self.save_unfinished(turn, unfinished);
+        }
+        self.close_unanswered(turn, end);
+        let next = if self.has(Mechanism::PromoteAtEnd) { self.promote(session, user) } else { Turns::default() };
+        Ok(Finished { end, next })
+    }
+
+    /// `save_unfinished`; a piece of text counts as one token.
+    fn save_unfinished(&mut self, turn: TurnId, unfinished: &Said) {
+        let used = u32::try_from(unfinished.text.1.len() + unfinished.calls.len()).unwrap_or(0);
+        let row = self.turn_mut(turn);
+        row.steps += 1;
+        row.used += used;
+        let (session, step) = (row.session, row.steps);
+        self.steps.push(StepRow { turn, step, used, estimated: true });
+        self.sessions[session.at()].used += used;
+        let said = Said { calls: List::empty(crate::model::CallId(0)), ..*unfinished };
+        self.say(turn, Content::Assistant(said));
+    }
+}

@@ -1,0 +1,178 @@
+//! Redis: mirrors `shared/src/stream/append.lua` line by line, and the reads of
+//! [`copilot_shared::stream::Streams`].
+
+use super::chunk::{Chunk, List};
+use super::fold::Fold;
+use super::{Attempt, TURNS, TurnId};
+use crate::mechanism::{Mechanism, Mechanisms};
+
+/// Chunks that one attempt can send.
+pub type Chunks = List<Chunk, 80>;
+
+/// One batch (`copilot_shared::stream::Append`).
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    /// The turn.
+    pub turn: TurnId,
+    /// The writer's attempt.
+    pub attempt: Attempt,
+    /// Sequence number of the first chunk.
+    pub first: u32,
+    /// The chunks; none to raise the attempt only.
+    pub chunks: Chunks,
+    /// The fold after the batch, if late clients are to start from it.
+    pub snapshot: Option<Fold>,
+    /// Begin a stream that was lost here.
+    pub anew: bool,
+}
+
+impl Batch {
+    /// `Streams::raise`.
+    pub fn raise(turn: TurnId, attempt: Attempt) -> Self {
+        Self { turn, attempt, first: 1, chunks: List::empty(Chunk::Start), snapshot: None, anew: false }
+    }
+
+    /// `Streams::begin_anew`.
+    pub fn begin_anew(turn: TurnId, attempt: Attempt, fold: Fold) -> Self {
+        Self { first: fold.sequence + 1, snapshot: Some(fold), anew: true, ..Self::raise(turn, attempt) }
+    }
+
+    /// Sequence number of the last chunk.
+    pub fn last(&self) -> u32 {
+        self.first + u32::try_from(self.chunks.len()).unwrap_or(0) - 1
+    }
+
+    /// Is the last chunk the turn's last?
+    pub fn ends(&self) -> bool {
+        self.chunks.as_slice().last().is_some_and(|chunk| chunk.is_last())
+    }
+}
+
+/// What became of an append (`copilot_shared::stream::Appended`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is stored.
+    Stored,
+    /// A newer attempt exists.
+    Fenced,
+    /// The last chunk is there.
+    Closed,
+    /// The server has lost the stream.
+    Lost,
+    /// The sequence number does not follow.
+    Gap,
+}
+
+/// `copilot_shared::stream::Meta`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// The newest attempt.
+    pub attempt: Attempt,
+    /// The last sequence number.
+    pub last: u32,
+    /// The last chunk is there.
+    pub closed: bool,
+    /// Chunks up to this one were lost.
+    pub base: u32,
+}
+
+/// One turn's keys.
+#[derive(Debug, Default)]
+pub struct Stream {
+    /// The meta hash.
+    pub meta: Option<Meta>,
+    /// The stored chunks, the first of which has sequence number `base + 1`.
+    pub chunks: Vec<Chunk>,
+    /// The snapshot.
+    pub snapshot: Option<Fold>,
+}
+
+/// The server.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// The streams of the turns.
+    pub of: [Stream; TURNS],
+    /// What is in force.
+    pub mechanisms: Mechanisms,
+}
+
+impl Streams {
+    /// Empties the server.
+    pub fn reset(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
+        (0..TURNS).for_each(|turn| self.lose(turn));
+    }
+
+    /// The keys of a turn are gone.
+    pub fn lose(&mut self, turn: usize) {
+        let stream = &mut self.of[turn];
+        stream.meta = None;
+        stream.chunks.clear();
+        stream.snapshot = None;
+    }
+
+    /// `append.lua`: one atomic step.
+    pub fn append(&mut self, batch: &Batch) -> Appended {
+        let has = |mechanism| self.mechanisms.has(mechanism);
+        let stream = &mut self.of[batch.turn.at()];
+        let (first, last) = (batch.first, batch.last());
+        let known = stream.meta;
+        let mut meta = known.unwrap_or(Meta { attempt: batch.attempt, last: 0, closed: false, base: 0 });
+        match known {
+            None if batch.anew => {
+                stream.chunks.clear();
+                stream.snapshot = None;
+                meta.base = first - 1;
+                meta.last = first - 1;
+            }
+            None if first != 1 => return Appended::Lost,
+            None => {}
+            Some(meta) if meta.attempt > batch.attempt && has(Mechanism::AttemptFenceInAppend) => {
+                return Appended::Fenced;
+            }
+            Some(meta) if meta.closed && has(Mechanism::ClosedStreamTakesNothing) => return Appended::Closed,
+            Some(_) => {}
+        }
+        meta.attempt = batch.attempt;
+        if last < first {
+            stream.meta = Some(meta);
+            stream.snapshot = batch.snapshot.or(stream.snapshot);
+            return Appended::Stored;
+        }
+        if first != meta.last + 1 && has(Mechanism::SequenceInAppend) {
+            let repeated = known.is_some_and(|known| known.attempt == batch.attempt) && last <= meta.last;
+            return if repeated { Appended::Stored } else { Appended::Gap };
+        }
+        stream.chunks.extend(batch.chunks.iter());
+        stream.snapshot = batch.snapshot.or(stream.snapshot);
+        meta.last = last;
+        meta.closed |= batch.ends();
+        stream.meta = Some(meta);
+        Appended::Stored
+    }
+
+    /// `Streams::meta`.
+    pub fn meta(&self, turn: TurnId) -> Option<Meta> {
+        self.of[turn.at()].meta
+    }
+
+    /// `Streams::read_after`: the number of the first chunk behind `sequence`, and the chunks from it on.
+    pub fn read_after(&self, turn: TurnId, sequence: u32) -> (u32, &[Chunk]) {
+        let stream = &self.of[turn.at()];
+        let base = stream.meta.map_or(0, |meta| meta.base);
+        let skip = (sequence.saturating_sub(base) as usize).min(stream.chunks.len());
+        (sequence.max(base) + 1, &stream.chunks[skip..])
+    }
+
+    /// `Streams::read_fold`.
+    pub fn read_fold(&self, turn: TurnId) -> Option<Fold> {
+        self.of[turn.at()].meta?;
+        let mut fold = self.of[turn.at()].snapshot.unwrap_or_default();
+        let (first, chunks) = self.read_after(turn, fold.sequence);
+        if !chunks.is_empty() {
+            fold.sequence = first - 1;
+        }
+        chunks.iter().for_each(|chunk| fold.apply_next(*chunk));
+        Some(fold)
+    }
+}
