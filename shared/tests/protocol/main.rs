@@ -1,7 +1,12 @@
 //! The protocol of turns as a pure state machine, run over random interleavings and crashes; its
 //! laws; and its likeness to the real statements and scripts.
-#![expect(unreachable_pub, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(unreachable_pub, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod dice;
+mod laws;
 mod mechanism;
 mod model;
+mod process;
+mod schedule;
+mod schedules;
+mod world;

@@ -48,6 +48,8 @@ mechanisms! {
     CloseUnanswered,
     /// The primary key (turn, step) of `turn_steps`.
     UsageKey,
+    /// The primary key (turn, id) of `tool_calls`.
+    CallKey,
     /// The terminal row is written before the terminal chunk.
     RowBeforeSeal,
     /// A ready turn has an outbox entry from the transaction that made it ready.
@@ -98,6 +100,8 @@ mechanisms! {
     SteeringLock,
     /// A turn that lost its worker too often fails.
     AttemptLimit,
+    /// A delivery whose place another one takes is settled.
+    SettleReplaced,
 }
 
 /// Which mechanisms are in force.

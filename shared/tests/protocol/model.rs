@@ -92,6 +92,11 @@ impl Turns {
         self.0 & (1 << turn.0) != 0
     }
 
+    /// How many there are.
+    pub fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     /// Is there none?
     pub fn is_empty(self) -> bool {
         self.0 == 0

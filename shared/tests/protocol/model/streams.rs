@@ -1,16 +1,13 @@
 //! Redis: mirrors `shared/src/stream/append.lua` line by line, and the reads of
 //! [`copilot_shared::stream::Streams`].
 
-use super::chunk::{Chunk, List};
+use super::chunk::Chunk;
 use super::fold::Fold;
 use super::{Attempt, TURNS, TurnId};
 use crate::mechanism::{Mechanism, Mechanisms};
 
-/// Chunks that one attempt can send.
-pub type Chunks = List<Chunk, 80>;
-
 /// One batch (`copilot_shared::stream::Append`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// The turn.
     pub turn: TurnId,
@@ -19,9 +16,9 @@ pub struct Batch {
     /// Sequence number of the first chunk.
     pub first: u32,
     /// The chunks; none to raise the attempt only.
-    pub chunks: Chunks,
+    pub chunks: Vec<Chunk>,
     /// The fold after the batch, if late clients are to start from it.
-    pub snapshot: Option<Fold>,
+    pub snapshot: Option<Box<Fold>>,
     /// Begin a stream that was lost here.
     pub anew: bool,
 }
@@ -29,12 +26,12 @@ pub struct Batch {
 impl Batch {
     /// `Streams::raise`.
     pub fn raise(turn: TurnId, attempt: Attempt) -> Self {
-        Self { turn, attempt, first: 1, chunks: List::empty(Chunk::Start), snapshot: None, anew: false }
+        Self { turn, attempt, first: 1, chunks: Vec::new(), snapshot: None, anew: false }
     }
 
     /// `Streams::begin_anew`.
     pub fn begin_anew(turn: TurnId, attempt: Attempt, fold: Fold) -> Self {
-        Self { first: fold.sequence + 1, snapshot: Some(fold), anew: true, ..Self::raise(turn, attempt) }
+        Self { first: fold.sequence + 1, snapshot: Some(Box::new(fold)), anew: true, ..Self::raise(turn, attempt) }
     }
 
     /// Sequence number of the last chunk.
@@ -44,7 +41,7 @@ impl Batch {
 
     /// Is the last chunk the turn's last?
     pub fn ends(&self) -> bool {
-        self.chunks.as_slice().last().is_some_and(|chunk| chunk.is_last())
+        self.chunks.last().is_some_and(|chunk| chunk.is_last())
     }
 }
 
@@ -136,15 +133,15 @@ impl Streams {
         meta.attempt = batch.attempt;
         if last < first {
             stream.meta = Some(meta);
-            stream.snapshot = batch.snapshot.or(stream.snapshot);
+            stream.snapshot = batch.snapshot.as_deref().copied().or(stream.snapshot);
             return Appended::Stored;
         }
         if first != meta.last + 1 && has(Mechanism::SequenceInAppend) {
             let repeated = known.is_some_and(|known| known.attempt == batch.attempt) && last <= meta.last;
             return if repeated { Appended::Stored } else { Appended::Gap };
         }
-        stream.chunks.extend(batch.chunks.iter());
-        stream.snapshot = batch.snapshot.or(stream.snapshot);
+        stream.chunks.extend_from_slice(&batch.chunks);
+        stream.snapshot = batch.snapshot.as_deref().copied().or(stream.snapshot);
         meta.last = last;
         meta.closed |= batch.ends();
         stream.meta = Some(meta);

@@ -1,0 +1,239 @@
+//! Ending a turn where no worker does: mirrors `shared/src/seal.rs` and `Streams::seal`.
+
+use super::call::{Answer, Call};
+use crate::mechanism::Mechanism;
+use crate::model::chunk::{Chunk, End, List, Outcome, Said, Status};
+use crate::model::database::{CallRow, TurnRow};
+use crate::model::fold::Fold;
+use crate::model::streams::{Appended, Batch};
+use crate::model::{Attempt, CallId, TurnId, Turns};
+use crate::world::World;
+
+/// `LOST_STREAM_JUMP`.
+const LOST_STREAM_JUMP: u32 = 1_000_000;
+
+/// How a sub-task goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// It has more calls to make.
+    More,
+    /// A server could not be reached: whoever asked gives up.
+    Failed,
+    /// It is over.
+    Over(T),
+}
+
+/// `seal::rebuild`, with the jump.
+pub fn rebuilt(world: &World, row: &TurnRow, mut fold: Fold) -> Fold {
+    let jump = if world.db.has(Mechanism::LostStreamJump) { LOST_STREAM_JUMP } else { 0 };
+    fold.sequence = row.chunk_sequence + jump;
+    fold
+}
+
+/// The end that a terminal row tells of (`TurnEnd::of`).
+pub fn end_of(row: &TurnRow) -> Option<End> {
+    match row.status {
+        Status::Queued | Status::Running => None,
+        Status::Completed => Some(End::Completed),
+        Status::Cancelled => Some(End::Cancelled),
+        Status::Failed => row.error.map(End::Failed),
+    }
+}
+
+/// `seal::seal`. Over with true once the last chunk is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Seal {
+    turn: TurnId,
+    row: TurnRow,
+    end: End,
+    attempt: Attempt,
+    stage: SealStage,
+    fold: Fold,
+    outcomes: List<(CallId, Outcome), 4>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SealStage {
+    Meta,
+    Messages,
+    Anew,
+    Raise,
+    Fenced,
+    Fold,
+    Outcomes,
+    Append,
+    Note,
+}
+
+impl Seal {
+    /// Seals the stream of a turn that has ended as `row` says; `None` if it has not.
+    pub fn new(turn: TurnId, row: TurnRow) -> Option<Self> {
+        let stage = if row.chunk_sequence > 0 { SealStage::Meta } else { SealStage::Raise };
+        Some(Self {
+            turn,
+            row,
+            end: end_of(&row)?,
+            attempt: row.attempt,
+            stage,
+            fold: Fold::default(),
+            outcomes: List::empty((CallId(0), Outcome::Unknown)),
+        })
+    }
+
+    /// The next call.
+    pub fn next(&self) -> Call {
+        match self.stage {
+            SealStage::Meta | SealStage::Fenced => Call::Meta(self.turn),
+            SealStage::Messages => Call::TurnMessages(self.turn),
+            SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.row.attempt, self.fold)),
+            SealStage::Raise => Call::append(Batch::raise(self.turn, self.attempt)),
+            SealStage::Fold => Call::ReadFold(self.turn),
+            SealStage::Outcomes => Call::CallsOfStep(self.turn, self.row.steps),
+            SealStage::Append => Call::append(self.last_batch()),
+            SealStage::Note => Call::NoteSealed(Turns::of(self.turn)),
+        }
+    }
+
+    fn last_batch(&self) -> Batch {
+        let mut fold = self.fold;
+        let mut batch = Batch { first: fold.sequence + 1, ..Batch::raise(self.turn, self.attempt) };
+        for (call, outcome) in self.outcomes.iter() {
+            fold.apply(Chunk::ToolOutput(call, outcome));
+            batch.chunks.push(Chunk::ToolOutput(call, outcome));
+        }
+        fold.ending(self.end, |chunk| batch.chunks.push(chunk));
+        batch
+    }
+
+    /// Takes the answer in.
+    pub fn take(&mut self, world: &World, answer: Answer) -> Progress<bool> {
+        self.stage = match (self.stage, answer) {
+            (_, Answer::Unavailable) => return Progress::Failed,
+            (SealStage::Meta, Answer::Meta(None)) => SealStage::Messages,
+            (SealStage::Meta, Answer::Meta(Some(_))) => SealStage::Raise,
+            (SealStage::Messages, Answer::Fold(Some(fold))) => {
+                self.fold = rebuilt(world, &self.row, *fold);
+                SealStage::Anew
+            }
+            (SealStage::Anew, Answer::Appended(_)) => SealStage::Raise,
+            (SealStage::Raise, Answer::Appended(Appended::Stored)) => SealStage::Fold,
+            (SealStage::Raise, Answer::Appended(Appended::Fenced)) => SealStage::Fenced,
+            (SealStage::Raise | SealStage::Append, Answer::Appended(Appended::Closed)) => SealStage::Note,
+            (SealStage::Fenced, Answer::Meta(meta)) => {
+                self.attempt = meta.map_or(self.attempt, |meta| meta.attempt);
+                SealStage::Raise
+            }
+            (SealStage::Fold, Answer::Fold(fold)) => {
+                self.fold = fold.map(|fold| *fold).unwrap_or_default();
+                let asks = self.fold.has_open_tools() && world.db.has(Mechanism::OutcomesBeforeSeal);
+                if asks { SealStage::Outcomes } else { SealStage::Append }
+            }
+            (SealStage::Outcomes, Answer::Calls(calls)) => {
+                self.note_outcomes(&calls);
+                SealStage::Append
+            }
+            (SealStage::Append, Answer::Appended(Appended::Stored)) => SealStage::Note,
+            (SealStage::Append, Answer::Appended(Appended::Gap)) => SealStage::Raise,
+            (SealStage::Raise | SealStage::Append, Answer::Appended(_)) => return Progress::Over(false),
+            (SealStage::Note, _) => return Progress::Over(true),
+            (stage, answer) => unreachable!("{stage:?} got {answer:?}"),
+        };
+        Progress::More
+    }
+
+    fn note_outcomes(&mut self, calls: &[CallRow]) {
+        self.outcomes.clear();
+        for call in calls {
+            if let Some(outcome) = call.outcome.filter(|_| !self.fold.has_tool_output(call.id)) {
+                self.outcomes.push((call.id, outcome));
+            }
+        }
+    }
+}
+
+/// `seal::end_without_worker`. Over with the turns that may run now, or `None` if the turn ended
+/// or was claimed meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct EndWithoutWorker {
+    turn: TurnId,
+    row: TurnRow,
+    end: End,
+    stage: EndStage,
+    fold: Fold,
+    unfinished: Said,
+    next: Turns,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
+enum EndStage {
+    Raise,
+    Fold,
+    Steps,
+    End,
+    Row,
+    Seal(Seal),
+}
+
+impl EndWithoutWorker {
+    /// Ends a turn as `row` shows it.
+    pub fn new(turn: TurnId, row: TurnRow, end: End) -> Self {
+        Self {
+            turn,
+            row,
+            end,
+            stage: EndStage::Raise,
+            fold: Fold::default(),
+            unfinished: Said::nothing(),
+            next: Turns::default(),
+        }
+    }
+
+    /// The next call.
+    pub fn next(&self) -> Call {
+        match &self.stage {
+            EndStage::Raise => Call::append(Batch::raise(self.turn, self.row.attempt + 1)),
+            EndStage::Fold => Call::ReadFold(self.turn),
+            EndStage::Steps => Call::CommittedSteps(self.turn),
+            EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.unfinished),
+            EndStage::Row => Call::TurnOfAnySession(self.turn),
+            EndStage::Seal(seal) => seal.next(),
+        }
+    }
+
+    /// Takes the answer in.
+    pub fn take(&mut self, world: &World, answer: Answer) -> Progress<Option<Turns>> {
+        match (&mut self.stage, answer) {
+            (EndStage::Seal(seal), answer) => {
+                return match seal.take(world, answer) {
+                    Progress::More => Progress::More,
+                    Progress::Failed => Progress::Failed,
+                    Progress::Over(_) => Progress::Over(Some(self.next)),
+                };
+            }
+            (_, Answer::Unavailable) => return Progress::Failed,
+            (EndStage::Raise, Answer::Appended(_)) => self.stage = EndStage::Fold,
+            (EndStage::Fold, Answer::Fold(fold)) => {
+                self.fold = fold.map(|fold| *fold).unwrap_or_default();
+                self.stage = EndStage::Steps;
+            }
+            (EndStage::Steps, Answer::Steps(committed)) => {
+                if self.fold.steps_begun() > usize::from(committed) {
+                    self.unfinished = self.fold.open_step_parts();
+                }
+                self.stage = EndStage::End;
+            }
+            (EndStage::End, Answer::Finished(Ok(finished))) => {
+                self.next = finished.next;
+                self.stage = EndStage::Row;
+            }
+            (EndStage::End, Answer::Finished(Err(_))) => return Progress::Over(None),
+            (EndStage::Row, Answer::Row(row)) => {
+                let Some(seal) = Seal::new(self.turn, row) else { return Progress::Over(Some(self.next)) };
+                self.stage = EndStage::Seal(seal);
+            }
+            (stage, answer) => unreachable!("{stage:?} got {answer:?}"),
+        }
+        Progress::More
+    }
+}
