@@ -96,10 +96,16 @@ impl Process {
 }
 
 /// Who takes a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Me {
     pub process: ProcessId,
     pub task: usize,
+}
+
+impl std::fmt::Debug for Me {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}#{}", self.process, self.task)
+    }
 }
 
 /// What a task does after a step.

@@ -91,7 +91,12 @@ impl Laws {
     fn appended(&mut self, db: &Database, streams: &Streams, batch: &Batch, before: Option<Meta>) {
         let turn = batch.turn;
         if batch.attempt < self.newest[turn.at()] && !batch.chunks.is_empty() {
-            self.violate(|| format!("attempt {} of {turn:?} appended after a newer one", batch.attempt));
+            // Redis cannot know what it has lost.
+            if before.is_none() {
+                self.mistaken.insert(turn);
+            } else if !self.mistaken.contains(turn) {
+                self.violate(|| format!("attempt {} of {turn:?} appended after a newer one", batch.attempt));
+            }
         }
         self.newest[turn.at()] = self.newest[turn.at()].max(batch.attempt);
         let stream = &streams.of[turn.at()];

@@ -42,7 +42,7 @@ impl Submit {
     fn submitted(&mut self, world: &mut World, me: Me, submitted: Submitted) -> Flow {
         match submitted {
             Submitted::Ready(turn) => world.spawn(me.process, Work::Publish(Publish::new(turn))),
-            Submitted::Waiting(turn) | Submitted::Repeated(turn) if self.interrupts(world, turn) => {
+            Submitted::Waiting(turn) | Submitted::Repeated(turn) if self.new.on_busy == OnBusy::Interrupt => {
                 self.stage = Stage::CancelBefore(submitted, turn);
                 return Flow::Go;
             }
@@ -50,10 +50,6 @@ impl Submit {
         }
         world.answer_submit(&self.new, submitted);
         Flow::Done
-    }
-
-    fn interrupts(&self, world: &World, turn: TurnId) -> bool {
-        self.new.on_busy == OnBusy::Interrupt && world.db.turn(turn).is_waiting()
     }
 
     fn fail(&mut self) -> Flow {

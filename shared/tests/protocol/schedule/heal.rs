@@ -6,6 +6,9 @@ use crate::model::{ProcessId, SECOND, Tick};
 use crate::process::{Kind, Me, Stage, Work};
 use crate::world::Weather;
 
+/// More steps than this without a rest are a circle.
+const ROUNDS: u32 = 20_000;
+
 /// After this everything must have come to rest.
 const PATIENCE: Tick = 900 * SECOND;
 
@@ -14,8 +17,10 @@ impl Scheduler {
     pub(super) fn heal(&mut self, plan: &Plan) {
         self.stop_faults();
         let deadline = self.world.now() + PATIENCE;
+        let mut rounds = 0;
         while self.world.laws.broken().is_none() && !self.is_at_rest() {
-            if self.world.now() > deadline {
+            rounds += 1;
+            if self.world.now() > deadline || rounds > ROUNDS {
                 let left = self.what_is_left();
                 self.world.laws.violate(|| format!("it does not come to rest: {left}"));
                 return;
