@@ -44,6 +44,8 @@ pub struct Laws {
     /// Streams that were taken for ones that never began (`deploy/RELIABILITY.md`, What is not
     /// promised).
     mistaken: Turns,
+    /// Streams that Redis has lost, or the end of them.
+    lost: Turns,
     /// Streams that once had their last chunk.
     closed: Turns,
 }
@@ -63,8 +65,10 @@ impl Laws {
     pub fn reset(&mut self) {
         self.reports.clear();
         self.starts.clear();
+        self.viewers.iter_mut().for_each(Viewer::reset);
         let (reports, starts) = (std::mem::take(&mut self.reports), std::mem::take(&mut self.starts));
-        *self = Self { reports, starts, ..Self::default() };
+        let viewers = std::mem::take(&mut self.viewers);
+        *self = Self { reports, starts, viewers, ..Self::default() };
     }
 
     /// The first law that was broken, in words.
@@ -99,9 +103,21 @@ impl Laws {
         }
     }
 
+    /// Redis has lost a stream, or its end.
+    pub fn lose_stream(&mut self, turn: TurnId) {
+        self.lost.insert(turn);
+    }
+
     /// The model of a turn was given these words.
     pub fn read_text(&mut self, turn: TurnId, text: u16) {
         self.read[turn.at()] = Some(text);
+    }
+
+    /// A model is asked in the name of a turn that lost so many workers.
+    pub fn asked(&mut self, turn: TurnId, losses: u8) {
+        if losses > crate::process::attempt::MAX_LOSSES {
+            self.violate(|| format!("{turn:?} is tried again after {losses} losses"));
+        }
     }
 
     /// A model call ended.

@@ -90,8 +90,14 @@ mechanisms! {
     CancelNamesTurn,
     /// A turn is ended without its worker only if nobody has claimed it since it was looked at.
     EndWithoutWorkerFence,
+    /// Whoever ends a turn without its worker saves the unfinished step only if it was not
+    /// committed by then.
+    UnfinishedOnlyOnce,
     /// A writer begins a lost stream anew only if the row says that the turn is still its own.
     HoldsBeforeAnew,
+    /// Who raises a stream's fence says how far the stream is known to reach, so that one that was
+    /// lost is not taken for one that never began.
+    RaiseKnowsReach,
     /// A stream that is begun anew by somebody else counts on from far behind the old one.
     LostStreamJump,
     /// A sealer gives clients the outcomes that the history has.

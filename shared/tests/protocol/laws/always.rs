@@ -101,8 +101,8 @@ impl Laws {
         self.newest[turn.at()] = self.newest[turn.at()].max(batch.attempt);
         let stream = &streams.of[turn.at()];
         let Some(meta) = stream.meta else { return };
-        if before.is_none() {
-            self.begun(db, turn, meta);
+        if before.is_none_or(|before| before.base != meta.base) {
+            self.newest[turn.at()] = batch.attempt;
         }
         if batch.chunks.is_empty() {
             return;
@@ -115,6 +115,7 @@ impl Laws {
                 format!("{turn:?} has {} chunks behind {} and says {}", stream.chunks.len(), meta.base, meta.last)
             });
         }
+        self.renumbered(db, batch);
         if batch.ends() {
             self.closed.insert(turn);
             if !db.turn(turn).status.is_terminal() {
@@ -126,19 +127,21 @@ impl Laws {
         }
     }
 
-    /// A stream came into being where there was none: its numbers must not be ones that clients
-    /// have seen.
-    fn begun(&mut self, db: &Database, turn: TurnId, meta: Meta) {
-        let seen = self.viewers[turn.at()].cursor;
-        // The chunks of the batch that began it are new to everybody.
-        if meta.base < seen {
-            if db.turn(turn).chunk_sequence == 0 {
-                self.mistaken.insert(turn);
-            } else {
-                self.violate(|| {
-                    format!("{turn:?} has a new stream from {} on, and clients have {seen}", meta.base + 1)
-                });
-            }
+    /// A number that clients have seen never gets another chunk. Only a stream that was lost before
+    /// its row knew of those numbers may be mistaken for one that never had them.
+    fn renumbered(&mut self, db: &Database, batch: &Batch) {
+        let turn = batch.turn;
+        let viewer = &self.viewers[turn.at()];
+        let skip = (viewer.base() + 1).saturating_sub(batch.first) as usize;
+        let mut pairs = batch.chunks.iter().skip(skip).zip(viewer.seen_from(batch.first));
+        if batch.first > viewer.cursor || pairs.all(|(new, seen)| new == seen) {
+            return;
+        }
+        let (cursor, first) = (viewer.cursor, batch.first);
+        if self.lost.contains(turn) && db.turn(turn).chunk_sequence < first {
+            self.mistaken.insert(turn);
+        } else if !self.mistaken.contains(turn) {
+            self.violate(|| format!("clients of {turn:?} have {cursor} chunks, and others come from {first} on"));
         }
     }
 

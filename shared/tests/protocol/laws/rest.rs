@@ -38,9 +38,6 @@ impl Laws {
                 format!("{turn:?} ended as {:?} {:?} with {} of {script:?}", row.status, row.error, row.steps)
             });
         }
-        if row.losses > crate::process::attempt::MAX_LOSSES + 1 {
-            self.violate(|| format!("{turn:?} was tried again after {} losses", row.losses));
-        }
     }
 
     /// Usage is recorded once for each step, and is what the provider reported.
@@ -108,11 +105,12 @@ impl Laws {
         if let Some(late) = late {
             self.compare(db, turn, row, "a late client", &late);
         }
-        let viewer = self.viewers[turn.at()];
+        let viewer = &self.viewers[turn.at()];
+        let (fold, cursor) = (viewer.fold, viewer.cursor);
         if viewer.ended {
-            self.compare(db, turn, row, "a client that was there all the time", &viewer.fold);
+            self.compare(db, turn, row, "a client that was there all the time", &fold);
         } else if late.is_some() {
-            self.violate(|| format!("a client of {turn:?} still waits behind {}: {late:?}", viewer.cursor));
+            self.violate(|| format!("a client of {turn:?} still waits behind {cursor}: {late:?}"));
         }
     }
 

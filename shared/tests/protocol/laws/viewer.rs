@@ -1,12 +1,13 @@
 //! A client that is there all the time: mirrors `api/src/relay/viewer.rs`.
 
 use crate::model::TurnId;
+use crate::model::chunk::Chunk;
 use crate::model::database::Database;
 use crate::model::fold::Fold;
 use crate::model::streams::Streams;
 
 /// What the client has.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Viewer {
     /// The message so far.
     pub fold: Fold,
@@ -18,9 +19,29 @@ pub struct Viewer {
     pub ended: bool,
     /// It got chunks behind the last one.
     pub went_on: bool,
+    /// What it was sent since it came.
+    seen: Vec<Chunk>,
 }
 
 impl Viewer {
+    /// What it had when it came.
+    pub fn base(&self) -> u32 {
+        self.cursor - u32::try_from(self.seen.len()).unwrap_or(0)
+    }
+
+    /// What it was sent from a number on.
+    pub fn seen_from(&self, first: u32) -> &[Chunk] {
+        let skip = first.saturating_sub(self.base() + 1) as usize;
+        self.seen.get(skip..).unwrap_or_default()
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.clear();
+        *self = Self { seen, ..Self::default() };
+    }
+
     /// Reads what is stored behind its cursor (`read_stored`).
     pub fn read(&mut self, db: &Database, streams: &Streams, turn: TurnId) {
         let (first, chunks) = streams.read_after(turn, self.cursor);
@@ -44,6 +65,7 @@ impl Viewer {
         for chunk in chunks {
             self.went_on |= self.ended;
             self.fold.apply_next(*chunk);
+            self.seen.push(*chunk);
             self.ended |= chunk.is_last();
         }
         self.cursor += u32::try_from(chunks.len()).unwrap_or(0);
@@ -53,7 +75,7 @@ impl Viewer {
     /// Comes back with no cursor, for the shortest replay.
     fn begin_again(&mut self, streams: &Streams, turn: TurnId) {
         let fold = streams.read_fold(turn).unwrap_or_default();
-        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended(), went_on: false };
+        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended(), ..Self::default() };
     }
 }
 

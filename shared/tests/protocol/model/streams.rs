@@ -24,14 +24,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `Streams::raise`.
-    pub fn raise(turn: TurnId, attempt: Attempt) -> Self {
-        Self { turn, attempt, first: 1, chunks: Vec::new(), snapshot: None, anew: false }
+    /// `Streams::raise`, of a stream that is known to reach a sequence number.
+    pub fn raise(turn: TurnId, attempt: Attempt, reaches: u32) -> Self {
+        Self { turn, attempt, first: reaches + 1, chunks: Vec::new(), snapshot: None, anew: false }
     }
 
     /// `Streams::begin_anew`.
     pub fn begin_anew(turn: TurnId, attempt: Attempt, fold: Fold) -> Self {
-        Self { first: fold.sequence + 1, snapshot: Some(Box::new(fold)), anew: true, ..Self::raise(turn, attempt) }
+        Self { first: fold.sequence + 1, snapshot: Some(Box::new(fold)), anew: true, ..Self::raise(turn, attempt, 0) }
     }
 
     /// Sequence number of the last chunk.
@@ -56,8 +56,8 @@ pub enum Appended {
     Closed,
     /// The server has lost the stream.
     Lost,
-    /// The sequence number does not follow.
-    Gap,
+    /// The sequence number does not follow: the stream ends at this one.
+    Gap(u32),
 }
 
 /// `copilot_shared::stream::Meta`.
@@ -114,38 +114,57 @@ impl Streams {
         let stream = &mut self.of[batch.turn.at()];
         let (first, last) = (batch.first, batch.last());
         let known = stream.meta;
-        let mut meta = known.unwrap_or(Meta { attempt: batch.attempt, last: 0, closed: false, base: 0 });
-        match known {
-            None if batch.anew => {
-                stream.chunks.clear();
-                stream.snapshot = None;
-                meta.base = first - 1;
-                meta.last = first - 1;
-            }
-            None if first != 1 => return Appended::Lost,
-            None => {}
-            Some(meta) if meta.attempt > batch.attempt && has(Mechanism::AttemptFenceInAppend) => {
+        if let Some(meta) = known {
+            if meta.attempt > batch.attempt && has(Mechanism::AttemptFenceInAppend) {
                 return Appended::Fenced;
             }
-            Some(meta) if meta.closed && has(Mechanism::ClosedStreamTakesNothing) => return Appended::Closed,
-            Some(_) => {}
+            if meta.closed && has(Mechanism::ClosedStreamTakesNothing) {
+                return Appended::Closed;
+            }
         }
-        meta.attempt = batch.attempt;
+        let mut meta = known.unwrap_or(Meta { attempt: batch.attempt, last: 0, closed: false, base: 0 });
+        if batch.anew && meta.last < first - 1 {
+            stream.chunks.clear();
+            stream.snapshot = None;
+            meta.base = first - 1;
+            meta.last = first - 1;
+        } else if known.is_none() && first != 1 {
+            return Appended::Lost;
+        }
         if last < first {
+            if meta.last < last {
+                return Appended::Lost;
+            }
+            meta.attempt = batch.attempt;
             stream.meta = Some(meta);
             stream.snapshot = batch.snapshot.as_deref().copied().or(stream.snapshot);
             return Appended::Stored;
         }
         if first != meta.last + 1 && has(Mechanism::SequenceInAppend) {
             let repeated = known.is_some_and(|known| known.attempt == batch.attempt) && last <= meta.last;
-            return if repeated { Appended::Stored } else { Appended::Gap };
+            return if repeated { Appended::Stored } else { Appended::Gap(meta.last) };
         }
         stream.chunks.extend_from_slice(&batch.chunks);
         stream.snapshot = batch.snapshot.as_deref().copied().or(stream.snapshot);
+        meta.attempt = batch.attempt;
         meta.last = last;
         meta.closed |= batch.ends();
         stream.meta = Some(meta);
         Appended::Stored
+    }
+
+    /// Redis comes back with an older state of a stream: its newest `chunks` are gone.
+    pub fn lose_tail(&mut self, turn: usize, chunks: u32) {
+        let stream = &mut self.of[turn];
+        let Some(meta) = &mut stream.meta else { return };
+        let left = meta.last.saturating_sub(chunks).max(meta.base);
+        meta.last = left;
+        meta.closed = false;
+        stream.chunks.truncate((left - meta.base) as usize);
+        // A stream that was begun anew began with its snapshot.
+        if stream.snapshot.is_some_and(|snapshot| snapshot.sequence > left) {
+            stream.snapshot = None;
+        }
     }
 
     /// `Streams::meta`.

@@ -166,6 +166,7 @@ impl Attempt {
 
     fn begin_step(&mut self, world: &mut World, me: Me) {
         self.may_be_steered = true;
+        world.laws.asked(self.turn, self.claimed.losses);
         self.stage = Stage::Model(Listening::begin(world, me, self.turn, self.steps + 1));
     }
 
@@ -219,7 +220,7 @@ impl Steps for Attempt {
     fn next(&self, world: &World, me: Me) -> Call {
         let (turn, number) = (self.turn, self.number);
         match &self.stage {
-            Stage::Recover(recovery) => recovery.next(),
+            Stage::Recover(recovery) => recovery.next(world),
             Stage::Tools(tools) => tools.next(world),
             Stage::History => Call::History(turn),
             Stage::HandBack => Call::HandBack(turn, number),

@@ -69,8 +69,7 @@ pub enum Call {
     MoveMessages(TurnId, Turns),
     MoveSteering(TurnId, Attempt),
     // Ending without a worker, and healing.
-    CommittedSteps(TurnId),
-    EndWithoutWorker(TurnId, Attempt, End, Said),
+    EndWithoutWorker(TurnId, Attempt, End, (u8, Said)),
     TakeDue,
     NotePublished(Turns),
     NoteUnpublished(Turns),
@@ -123,7 +122,6 @@ pub enum Answer {
     /// What the turn's user said last.
     Text(u16),
     Fold(Option<Box<Fold>>),
-    Steps(u8),
     Turns(Turns),
     Stuck(Vec<(SessionId, Option<UserId>)>),
     Appended(Appended),
@@ -178,7 +176,6 @@ impl Call {
                     | Self::History(_)
                     | Self::TurnMessages(_)
                     | Self::LookForSteering(..)
-                    | Self::CommittedSteps(_)
                     | Self::StuckSessions
                     | Self::OverdueTurns(_)
                     | Self::UncancelledTurns(_)
@@ -212,7 +209,6 @@ pub fn ask_database(db: &mut Database, call: &Call) -> Answer {
             let row = *db.turn(turn);
             Answer::Turns(db.promote(row.session, row.user))
         }
-        Call::CommittedSteps(turn) => Answer::Steps(db.turn(turn).steps),
         Call::EndWithoutWorker(turn, attempt, end, ref unfinished) => {
             Answer::Finished(db.end_without_worker(turn, attempt, end, unfinished))
         }

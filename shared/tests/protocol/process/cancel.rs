@@ -63,16 +63,16 @@ impl Cancel {
     fn see_off(world: &World, mut left: Turns) -> Stage {
         match left.pop() {
             // The rows are as the drop returned them, and nobody changes them any more.
-            Some(turn) => Stage::SeeOff { left, seal: Seal::new(turn, *world.db.turn(turn)) },
+            Some(turn) => Stage::SeeOff { left, seal: Seal::new(world, turn, *world.db.turn(turn)) },
             None => Stage::Over,
         }
     }
 
-    fn looked(&self, turn: TurnId, tries: u8, answer: Answer) -> Stage {
+    fn looked(&self, world: &World, turn: TurnId, tries: u8, answer: Answer) -> Stage {
         match answer {
-            Answer::Row(row) => match Seal::new(turn, row) {
+            Answer::Row(row) => match Seal::new(world, turn, row) {
                 Some(seal) => Stage::Seal(seal),
-                None => Stage::End { turn, tries, end: EndWithoutWorker::new(turn, row, End::Cancelled) },
+                None => Stage::End { turn, tries, end: EndWithoutWorker::new(world, turn, row, End::Cancelled) },
             },
             answer => unreachable!("a look at {:?} got {answer:?}", self.session),
         }
@@ -113,7 +113,7 @@ impl Steps for Cancel {
             (Stage::Await { turn, .. }, _) => Stage::Look { turn: *turn, tries: 2 },
             (Stage::Look { turn, tries }, answer) => {
                 let (turn, tries) = (*turn, *tries);
-                self.looked(turn, tries, answer)
+                self.looked(world, turn, tries, answer)
             }
             (Stage::Seal(seal), answer) => match seal.take(world, answer) {
                 Progress::More => return Flow::Go,

@@ -95,21 +95,21 @@ impl Reconcile {
         self.rest(world)
     }
 
-    fn end_next(mut rows: Vec<(TurnId, TurnRow)>, then: After) -> Stage {
+    fn end_next(world: &World, mut rows: Vec<(TurnId, TurnRow)>, then: After) -> Stage {
         let end = match then {
             After::Overdue => End::Failed(ErrorCode::QueueTimeout),
             After::Uncancelled => End::Cancelled,
         };
         match (rows.pop(), then) {
-            (Some((turn, row)), _) => Stage::Ending { rows, end: EndWithoutWorker::new(turn, row, end), then },
+            (Some((turn, row)), _) => Stage::Ending { rows, end: EndWithoutWorker::new(world, turn, row, end), then },
             (None, After::Overdue) => Stage::Uncancelled,
             (None, After::Uncancelled) => Stage::Unsealed,
         }
     }
 
-    fn seal_next(mut rows: Vec<(TurnId, TurnRow)>) -> Option<Stage> {
+    fn seal_next(world: &World, mut rows: Vec<(TurnId, TurnRow)>) -> Option<Stage> {
         let (turn, row) = rows.pop()?;
-        Seal::new(turn, row).map(|seal| Stage::Sealing { rows, seal })
+        Seal::new(world, turn, row).map(|seal| Stage::Sealing { rows, seal })
     }
 }
 
@@ -165,10 +165,10 @@ impl Steps for Reconcile {
                     return Flow::Go;
                 }
             }
-            (Stage::Overdue, Answer::Rows(rows)) => Self::end_next(rows, After::Overdue),
+            (Stage::Overdue, Answer::Rows(rows)) => Self::end_next(world, rows, After::Overdue),
             (Stage::Overdue, _) => Stage::Uncancelled,
-            (Stage::Uncancelled, Answer::Rows(rows)) => Self::end_next(rows, After::Uncancelled),
-            (Stage::Unsealed, Answer::Rows(rows)) => match Self::seal_next(rows) {
+            (Stage::Uncancelled, Answer::Rows(rows)) => Self::end_next(world, rows, After::Uncancelled),
+            (Stage::Unsealed, Answer::Rows(rows)) => match Self::seal_next(world, rows) {
                 Some(stage) => stage,
                 None => return self.rest(world),
             },
@@ -177,13 +177,13 @@ impl Steps for Reconcile {
                 Progress::Failed => return self.fail(world),
                 Progress::Over(next) => {
                     self.publishing.left = next.unwrap_or_default();
-                    Self::end_next(std::mem::take(rows), *then)
+                    Self::end_next(world, std::mem::take(rows), *then)
                 }
             },
             (Stage::Sealing { rows, seal }, answer) => match seal.take(world, answer) {
                 Progress::More => return Flow::Go,
                 Progress::Failed => return self.fail(world),
-                Progress::Over(_) => match Self::seal_next(std::mem::take(rows)) {
+                Progress::Over(_) => match Self::seal_next(world, std::mem::take(rows)) {
                     Some(stage) => stage,
                     None => return self.rest(world),
                 },

@@ -1,7 +1,7 @@
 //! Where an attempt begins: mirrors `worker/src/turn/recovery.rs`.
 
 use super::call::{Answer, Call, Calls};
-use super::seal::rebuilt;
+use super::seal::{reach, rebuilt};
 use super::{Flow, Me};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::{Chunk, Outcome};
@@ -19,10 +19,9 @@ pub struct Recovery {
 }
 
 enum Stage {
-    Meta,
+    Raise,
     Messages,
     Anew(Box<Fold>),
-    Raise,
     Fold,
     Calls(u8),
     /// What is left to look at, and what is open.
@@ -52,8 +51,7 @@ pub enum Next {
 impl Recovery {
     /// Begins to look.
     pub fn new(turn: TurnId, row: TurnRow) -> Self {
-        let stage = if row.chunk_sequence > 0 { Stage::Meta } else { Stage::Raise };
-        Self { turn, row, stage }
+        Self { turn, row, stage: Stage::Raise }
     }
 
     /// Looks at the calls of the last committed step.
@@ -62,13 +60,12 @@ impl Recovery {
     }
 
     /// The next call.
-    pub fn next(&self) -> Call {
+    pub fn next(&self, world: &World) -> Call {
         let (turn, attempt) = (self.turn, self.row.attempt);
         match &self.stage {
-            Stage::Meta => Call::Meta(turn),
             Stage::Messages => Call::TurnMessages(turn),
             Stage::Anew(fold) => Call::append(Batch::begin_anew(turn, attempt, **fold)),
-            Stage::Raise => Call::append(Batch::raise(turn, attempt)),
+            Stage::Raise => Call::append(Batch::raise(turn, attempt, reach(world, &self.row))),
             Stage::Fold => Call::ReadFold(turn),
             Stage::Calls(step) => Call::CallsOfStep(turn, *step),
             Stage::Reopen { left, .. } => {
@@ -86,8 +83,7 @@ impl Recovery {
             return self.try_again(world, me);
         }
         self.stage = match (&mut self.stage, answer) {
-            (Stage::Meta, Answer::Meta(None)) => Stage::Messages,
-            (Stage::Meta, _) => Stage::Raise,
+            (Stage::Raise, Answer::Appended(Appended::Lost)) => Stage::Messages,
             (Stage::Messages, Answer::Fold(Some(fold))) => Stage::Anew(Box::new(rebuilt(world, &self.row, *fold))),
             (Stage::Anew(fold), Answer::Appended(Appended::Stored)) => return Next::Write(fold.clone()),
             (Stage::Raise, Answer::Appended(Appended::Stored)) => Stage::Fold,
@@ -123,7 +119,7 @@ impl Recovery {
             Stage::Reopen { ambiguous, .. } => *ambiguous = true,
             Stage::Calls(_) | Stage::HasFinished { .. } => {}
             // `seen` looks again from the beginning.
-            Stage::Meta | Stage::Messages | Stage::Anew(_) | Stage::Raise | Stage::Fold => {
+            Stage::Messages | Stage::Anew(_) | Stage::Raise | Stage::Fold => {
                 *self = Self::new(self.turn, self.row);
             }
         }

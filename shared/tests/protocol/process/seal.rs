@@ -30,6 +30,11 @@ pub fn rebuilt(world: &World, row: &TurnRow, mut fold: Fold) -> Fold {
     fold
 }
 
+/// How far a turn's stream is known to reach.
+pub fn reach(world: &World, row: &TurnRow) -> u32 {
+    if world.db.has(Mechanism::RaiseKnowsReach) { row.chunk_sequence } else { 0 }
+}
+
 /// The end that a terminal row tells of (`TurnEnd::of`).
 pub fn end_of(row: &TurnRow) -> Option<End> {
     match row.status {
@@ -44,6 +49,8 @@ pub fn end_of(row: &TurnRow) -> Option<End> {
 #[derive(Debug, Clone, Copy)]
 pub struct Seal {
     turn: TurnId,
+    /// How far the stream is known to reach.
+    reaches: u32,
     row: TurnRow,
     end: End,
     attempt: Attempt,
@@ -54,10 +61,9 @@ pub struct Seal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SealStage {
-    Meta,
+    Raise,
     Messages,
     Anew,
-    Raise,
     Fenced,
     Fold,
     Outcomes,
@@ -67,14 +73,14 @@ enum SealStage {
 
 impl Seal {
     /// Seals the stream of a turn that has ended as `row` says; `None` if it has not.
-    pub fn new(turn: TurnId, row: TurnRow) -> Option<Self> {
-        let stage = if row.chunk_sequence > 0 { SealStage::Meta } else { SealStage::Raise };
+    pub fn new(world: &World, turn: TurnId, row: TurnRow) -> Option<Self> {
         Some(Self {
             turn,
+            reaches: reach(world, &row),
             row,
             end: end_of(&row)?,
             attempt: row.attempt,
-            stage,
+            stage: SealStage::Raise,
             fold: Fold::default(),
             outcomes: List::empty((CallId(0), Outcome::Unknown)),
         })
@@ -83,10 +89,10 @@ impl Seal {
     /// The next call.
     pub fn next(&self) -> Call {
         match self.stage {
-            SealStage::Meta | SealStage::Fenced => Call::Meta(self.turn),
+            SealStage::Fenced => Call::Meta(self.turn),
             SealStage::Messages => Call::TurnMessages(self.turn),
-            SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.row.attempt, self.fold)),
-            SealStage::Raise => Call::append(Batch::raise(self.turn, self.attempt)),
+            SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.attempt, self.fold)),
+            SealStage::Raise => Call::append(Batch::raise(self.turn, self.attempt, self.reaches)),
             SealStage::Fold => Call::ReadFold(self.turn),
             SealStage::Outcomes => Call::CallsOfStep(self.turn, self.row.steps),
             SealStage::Append => Call::append(self.last_batch()),
@@ -96,7 +102,7 @@ impl Seal {
 
     fn last_batch(&self) -> Batch {
         let mut fold = self.fold;
-        let mut batch = Batch { first: fold.sequence + 1, ..Batch::raise(self.turn, self.attempt) };
+        let mut batch = Batch::raise(self.turn, self.attempt, fold.sequence);
         for (call, outcome) in self.outcomes.iter() {
             fold.apply(Chunk::ToolOutput(call, outcome));
             batch.chunks.push(Chunk::ToolOutput(call, outcome));
@@ -109,8 +115,7 @@ impl Seal {
     pub fn take(&mut self, world: &World, answer: Answer) -> Progress<bool> {
         self.stage = match (self.stage, answer) {
             (_, Answer::Unavailable) => return Progress::Failed,
-            (SealStage::Meta, Answer::Meta(None)) => SealStage::Messages,
-            (SealStage::Meta, Answer::Meta(Some(_))) => SealStage::Raise,
+            (SealStage::Raise, Answer::Appended(Appended::Lost)) => SealStage::Messages,
             (SealStage::Messages, Answer::Fold(Some(fold))) => {
                 self.fold = rebuilt(world, &self.row, *fold);
                 SealStage::Anew
@@ -133,7 +138,7 @@ impl Seal {
                 SealStage::Append
             }
             (SealStage::Append, Answer::Appended(Appended::Stored)) => SealStage::Note,
-            (SealStage::Append, Answer::Appended(Appended::Gap)) => SealStage::Raise,
+            (SealStage::Append, Answer::Appended(Appended::Gap(_))) => SealStage::Raise,
             (SealStage::Raise | SealStage::Append, Answer::Appended(_)) => return Progress::Over(false),
             (SealStage::Note, _) => return Progress::Over(true),
             (stage, answer) => unreachable!("{stage:?} got {answer:?}"),
@@ -159,8 +164,8 @@ pub struct EndWithoutWorker {
     row: TurnRow,
     end: End,
     stage: EndStage,
+    reaches: u32,
     fold: Fold,
-    unfinished: Said,
     next: Turns,
 }
 
@@ -168,8 +173,9 @@ pub struct EndWithoutWorker {
 #[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
 enum EndStage {
     Raise,
+    Messages,
+    Anew,
     Fold,
-    Steps,
     End,
     Row,
     Seal(Seal),
@@ -177,14 +183,14 @@ enum EndStage {
 
 impl EndWithoutWorker {
     /// Ends a turn as `row` shows it.
-    pub fn new(turn: TurnId, row: TurnRow, end: End) -> Self {
+    pub fn new(world: &World, turn: TurnId, row: TurnRow, end: End) -> Self {
         Self {
             turn,
             row,
             end,
             stage: EndStage::Raise,
+            reaches: reach(world, &row),
             fold: Fold::default(),
-            unfinished: Said::nothing(),
             next: Turns::default(),
         }
     }
@@ -192,13 +198,19 @@ impl EndWithoutWorker {
     /// The next call.
     pub fn next(&self) -> Call {
         match &self.stage {
-            EndStage::Raise => Call::append(Batch::raise(self.turn, self.row.attempt + 1)),
+            EndStage::Raise => Call::append(Batch::raise(self.turn, self.row.attempt + 1, self.reaches)),
+            EndStage::Messages => Call::TurnMessages(self.turn),
+            EndStage::Anew => Call::append(Batch::begin_anew(self.turn, self.row.attempt + 1, self.fold)),
             EndStage::Fold => Call::ReadFold(self.turn),
-            EndStage::Steps => Call::CommittedSteps(self.turn),
-            EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.unfinished),
+            EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.unfinished()),
             EndStage::Row => Call::TurnOfAnySession(self.turn),
             EndStage::Seal(seal) => seal.next(),
         }
+    }
+
+    /// What the stream's open step said, and which step that is.
+    fn unfinished(&self) -> (u8, Said) {
+        (u8::try_from(self.fold.steps_begun()).unwrap_or(u8::MAX), self.fold.open_step_parts())
     }
 
     /// Takes the answer in.
@@ -212,15 +224,14 @@ impl EndWithoutWorker {
                 };
             }
             (_, Answer::Unavailable) => return Progress::Failed,
-            (EndStage::Raise, Answer::Appended(_)) => self.stage = EndStage::Fold,
+            (EndStage::Raise, Answer::Appended(Appended::Lost)) => self.stage = EndStage::Messages,
+            (EndStage::Messages, Answer::Fold(Some(fold))) => {
+                self.fold = rebuilt(world, &self.row, *fold);
+                self.stage = EndStage::Anew;
+            }
+            (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => self.stage = EndStage::Fold,
             (EndStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
-                self.stage = EndStage::Steps;
-            }
-            (EndStage::Steps, Answer::Steps(committed)) => {
-                if self.fold.steps_begun() > usize::from(committed) {
-                    self.unfinished = self.fold.open_step_parts();
-                }
                 self.stage = EndStage::End;
             }
             (EndStage::End, Answer::Finished(Ok(finished))) => {
@@ -229,7 +240,7 @@ impl EndWithoutWorker {
             }
             (EndStage::End, Answer::Finished(Err(_))) => return Progress::Over(None),
             (EndStage::Row, Answer::Row(row)) => {
-                let Some(seal) = Seal::new(self.turn, row) else { return Progress::Over(Some(self.next)) };
+                let Some(seal) = Seal::new(world, self.turn, row) else { return Progress::Over(Some(self.next)) };
                 self.stage = EndStage::Seal(seal);
             }
             (stage, answer) => unreachable!("{stage:?} got {answer:?}"),

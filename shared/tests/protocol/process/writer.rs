@@ -73,6 +73,15 @@ impl Writer {
         self.batch = Some(Rc::new(Batch { turn, attempt, first, chunks, snapshot, anew: false }));
     }
 
+    /// Has Redis lost the stream, or its end?
+    fn has_lost(&self, appended: Appended) -> bool {
+        match (appended, &self.batch) {
+            (Appended::Lost, _) => true,
+            (Appended::Gap(last), Some(batch)) => last + 1 < batch.first,
+            _ => false,
+        }
+    }
+
     /// `Appender::begin_anew`, after the row said that the turn is still ours.
     fn begin_anew(&mut self) {
         let Some(batch) = self.batch.take() else { return };
@@ -121,15 +130,17 @@ impl Steps for Append {
                 writer.stored = stored;
                 world.signals[self.of].stored = stored;
             }
-            Answer::Appended(Appended::Lost) if asks => writer.asks_row = true,
-            Answer::Appended(Appended::Lost) => writer.begin_anew(),
+            Answer::Appended(appended) if writer.has_lost(appended) => {
+                writer.asks_row = asks;
+                if !asks {
+                    writer.begin_anew();
+                }
+            }
             Answer::Is(true) => {
                 writer.asks_row = false;
                 writer.begin_anew();
             }
-            Answer::Appended(Appended::Fenced | Appended::Closed | Appended::Gap) | Answer::Is(false) => {
-                return self.refuse(world);
-            }
+            Answer::Appended(_) | Answer::Is(false) => return self.refuse(world),
             _ => {
                 let snapshot = world.dice.one_in(6);
                 world.writers[self.of].take_batch(self.turn, self.attempt, snapshot);

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use crate::dice::Dice;
-use crate::model::{ProcessId, TURNS};
+use crate::model::ProcessId;
 use crate::process::{Kind, Process, Stage};
 use crate::world::World;
 
@@ -23,6 +23,8 @@ pub enum Fault {
     CutLock,
     /// Redis loses a stream.
     LoseStream,
+    /// Redis comes back without the newest chunks of a stream.
+    LoseTail,
     /// The broker loses a message.
     LoseMessage,
     /// The broker gives a message out twice.
@@ -33,13 +35,14 @@ pub enum Fault {
     Outage,
 }
 
-const ALL: [Fault; 9] = [
+const ALL: [Fault; 10] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Terminate,
     Fault::CutBroker,
     Fault::CutLock,
     Fault::LoseStream,
+    Fault::LoseTail,
     Fault::LoseMessage,
     Fault::DoubleMessage,
     Fault::Outage,
@@ -98,10 +101,15 @@ impl Scheduler {
                     world.db.locks[at] = false;
                 }
             }
-            Fault::LoseStream => {
-                let turn = world.dice.index(TURNS);
-                world.say(|| format!("Redis loses the stream of turn-{turn}"));
-                world.streams.lose(turn);
+            Fault::LoseStream | Fault::LoseTail => {
+                let Some(turn) = self.any_turn() else { return };
+                let world = &mut self.world;
+                world.say(|| format!("Redis has a {fault:?} of {turn:?}"));
+                world.laws.lose_stream(turn);
+                match fault {
+                    Fault::LoseStream => world.streams.lose(turn.at()),
+                    _ => world.streams.lose_tail(turn.at(), 1 + world.dice.below(5)),
+                }
             }
             Fault::LoseMessage | Fault::DoubleMessage => {
                 if !world.broker.ready.is_empty() {

@@ -64,7 +64,7 @@ impl Database {
         turn: TurnId,
         attempt: Attempt,
         end: End,
-        unfinished: &Said,
+        (begun, unfinished): &(u8, Said),
     ) -> Result<Finished, Refused> {
         let row = self.turn(turn);
         let fenced = row.attempt != attempt && self.has(Mechanism::EndWithoutWorkerFence);
@@ -74,7 +74,8 @@ impl Database {
         let (session, user) = (row.session, row.user);
         self.turn_mut(turn).attempt = attempt + 1;
         let end = self.end_turn(turn, attempt + 1, end)?;
-        if !unfinished.is_empty() {
+        let committed = *begun <= self.turn(turn).steps && self.has(Mechanism::UnfinishedOnlyOnce);
+        if !unfinished.is_empty() && !committed {
             self.save_unfinished(turn, unfinished);
         }
         self.close_unanswered(turn, end);
