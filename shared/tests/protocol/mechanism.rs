@@ -90,9 +90,8 @@ mechanisms! {
     CancelNamesTurn,
     /// A turn is ended without its worker only if nobody has claimed it since it was looked at.
     EndWithoutWorkerFence,
-    /// Whoever ends a turn without its worker saves the unfinished step only if it was not
-    /// committed by then.
-    UnfinishedOnlyOnce,
+    /// Whoever ends a turn without its worker takes the row first, and then reads what was said.
+    SeizeBeforeRead,
     /// A writer begins a lost stream anew only if the row says that the turn is still its own.
     HoldsBeforeAnew,
     /// Who raises a stream's fence says how far the stream is known to reach, so that one that was

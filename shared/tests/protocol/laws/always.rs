@@ -134,7 +134,7 @@ impl Laws {
         let viewer = &self.viewers[turn.at()];
         let skip = (viewer.base() + 1).saturating_sub(batch.first) as usize;
         let mut pairs = batch.chunks.iter().skip(skip).zip(viewer.seen_from(batch.first));
-        if batch.first > viewer.cursor || pairs.all(|(new, seen)| new == seen) {
+        if batch.first > viewer.cursor || viewer.ended || pairs.all(|(new, seen)| new == seen) {
             return;
         }
         let (cursor, first) = (viewer.cursor, batch.first);
@@ -147,11 +147,7 @@ impl Laws {
 
     /// The steady client of a turn reads what there is.
     pub fn watch(&mut self, db: &Database, streams: &Streams, turn: TurnId) {
-        let viewer = &mut self.viewers[turn.at()];
-        viewer.read(db, streams, turn);
-        if viewer.went_on {
-            self.violate(|| format!("a client of {turn:?} got a chunk behind the last one"));
-        }
+        self.viewers[turn.at()].read(db, streams, turn);
     }
 
     fn look_at_rows(&mut self, db: &Database) {

@@ -17,8 +17,6 @@ pub struct Viewer {
     pub was_lost: bool,
     /// It has seen the last chunk.
     pub ended: bool,
-    /// It got chunks behind the last one.
-    pub went_on: bool,
     /// What it was sent since it came.
     seen: Vec<Chunk>,
 }
@@ -44,9 +42,12 @@ impl Viewer {
 
     /// Reads what is stored behind its cursor (`read_stored`).
     pub fn read(&mut self, db: &Database, streams: &Streams, turn: TurnId) {
+        if self.ended {
+            return;
+        }
         let (first, chunks) = streams.read_after(turn, self.cursor);
         if chunks.is_empty() {
-            let lost = self.cursor > 0 && !self.ended && is_lost(db, streams, turn, self.cursor + 1);
+            let lost = self.cursor > 0 && is_lost(db, streams, turn, self.cursor + 1);
             if lost {
                 self.begin_again(streams, turn);
             }
@@ -63,7 +64,6 @@ impl Viewer {
             return;
         }
         for chunk in chunks {
-            self.went_on |= self.ended;
             self.fold.apply_next(*chunk);
             self.seen.push(*chunk);
             self.ended |= chunk.is_last();

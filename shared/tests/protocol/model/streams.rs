@@ -82,6 +82,10 @@ pub struct Stream {
     pub chunks: Vec<Chunk>,
     /// The snapshot.
     pub snapshot: Option<Fold>,
+    /// The last number of each batch, for a server that comes back with an older state.
+    marks: Vec<u32>,
+    /// The snapshot that it began with.
+    first_snapshot: Option<Fold>,
 }
 
 /// The server.
@@ -106,6 +110,8 @@ impl Streams {
         stream.meta = None;
         stream.chunks.clear();
         stream.snapshot = None;
+        stream.marks.clear();
+        stream.first_snapshot = None;
     }
 
     /// `append.lua`: one atomic step.
@@ -125,7 +131,9 @@ impl Streams {
         let mut meta = known.unwrap_or(Meta { attempt: batch.attempt, last: 0, closed: false, base: 0 });
         if batch.anew && meta.last < first - 1 {
             stream.chunks.clear();
+            stream.marks.clear();
             stream.snapshot = None;
+            stream.first_snapshot = batch.snapshot.as_deref().copied();
             meta.base = first - 1;
             meta.last = first - 1;
         } else if known.is_none() && first != 1 {
@@ -148,22 +156,28 @@ impl Streams {
         stream.snapshot = batch.snapshot.as_deref().copied().or(stream.snapshot);
         meta.attempt = batch.attempt;
         meta.last = last;
+        stream.marks.push(last);
         meta.closed |= batch.ends();
         stream.meta = Some(meta);
         Appended::Stored
     }
 
-    /// Redis comes back with an older state of a stream: its newest `chunks` are gone.
-    pub fn lose_tail(&mut self, turn: usize, chunks: u32) {
+    /// Redis comes back with an older state of a stream: its newest batches are gone. (One that was
+    /// begun anew is not older than that.)
+    pub fn lose_tail(&mut self, turn: usize, batches: u32) {
         let stream = &mut self.of[turn];
         let Some(meta) = &mut stream.meta else { return };
-        let left = meta.last.saturating_sub(chunks).max(meta.base);
-        meta.last = left;
-        meta.closed = false;
-        stream.chunks.truncate((left - meta.base) as usize);
-        // A stream that was begun anew began with its snapshot.
-        if stream.snapshot.is_some_and(|snapshot| snapshot.sequence > left) {
-            stream.snapshot = None;
+        let floor = stream.first_snapshot.map_or(0, |snapshot| snapshot.sequence);
+        for _ in 0..batches {
+            if stream.marks.last().is_some_and(|mark| *mark > floor) {
+                stream.marks.pop();
+                meta.last = stream.marks.last().copied().unwrap_or(meta.base);
+                meta.closed = false;
+            }
+        }
+        stream.chunks.truncate((meta.last - meta.base) as usize);
+        if stream.snapshot.is_some_and(|snapshot| snapshot.sequence > meta.last) {
+            stream.snapshot = stream.first_snapshot;
         }
     }
 

@@ -69,7 +69,8 @@ pub enum Call {
     MoveMessages(TurnId, Turns),
     MoveSteering(TurnId, Attempt),
     // Ending without a worker, and healing.
-    EndWithoutWorker(TurnId, Attempt, End, (u8, Said)),
+    Seize(TurnId, Attempt),
+    EndWithoutWorker(TurnId, Attempt, End, Said),
     TakeDue,
     NotePublished(Turns),
     NoteUnpublished(Turns),
@@ -108,6 +109,7 @@ pub enum Answer {
     Dropped(Dropped),
     Claimed(Option<Claimed>),
     Row(TurnRow),
+    Seized(Result<TurnRow, Refused>),
     Rows(Vec<(TurnId, TurnRow)>),
     Renewed {
         kept: Turns,
@@ -160,6 +162,7 @@ impl Call {
             | Self::FinishCall(turn, attempt, ..)
             | Self::Finish(turn, attempt, ..)
             | Self::FinishUnpromoted(turn, attempt, ..)
+            | Self::Seize(turn, attempt)
             | Self::MoveSteering(turn, attempt) => Some((turn, attempt)),
             Self::EndWithoutWorker(turn, attempt, ..) => Some((turn, attempt)),
             _ => None,
@@ -209,6 +212,7 @@ pub fn ask_database(db: &mut Database, call: &Call) -> Answer {
             let row = *db.turn(turn);
             Answer::Turns(db.promote(row.session, row.user))
         }
+        Call::Seize(turn, attempt) => Answer::Seized(db.seize(turn, attempt)),
         Call::EndWithoutWorker(turn, attempt, end, ref unfinished) => {
             Answer::Finished(db.end_without_worker(turn, attempt, end, unfinished))
         }

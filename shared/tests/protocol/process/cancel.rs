@@ -80,7 +80,7 @@ impl Cancel {
 }
 
 impl Steps for Cancel {
-    fn next(&self, _world: &World, _me: Me) -> Call {
+    fn next(&self, world: &World, _me: Me) -> Call {
         match &self.stage {
             Stage::Running | Stage::RunningAfterAll => Call::CancelRunning(self.session),
             Stage::Drop(only) => Call::DropWaiting(self.session, self.user, *only),
@@ -88,7 +88,7 @@ impl Steps for Cancel {
             Stage::Await { .. } | Stage::Over | Stage::SeeOff { seal: None, .. } => Call::Local,
             Stage::Look { turn, .. } => Call::TurnOfAnySession(*turn),
             Stage::Seal(seal) | Stage::SeeOff { seal: Some(seal), .. } => seal.next(),
-            Stage::End { end, .. } => end.next(),
+            Stage::End { end, .. } => end.next(world),
         }
     }
 

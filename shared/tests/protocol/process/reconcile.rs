@@ -129,7 +129,7 @@ impl Steps for Reconcile {
             Stage::Overdue => world.longest_wait.map_or(Call::Local, Call::OverdueTurns),
             Stage::Uncancelled => Call::UncancelledTurns(CANCEL_PATIENCE),
             Stage::Unsealed => Call::UnsealedTurns(SEAL_PATIENCE),
-            Stage::Ending { end, .. } => end.next(),
+            Stage::Ending { end, .. } => end.next(world),
             Stage::Sealing { seal, .. } => seal.next(),
         }
     }

@@ -130,6 +130,10 @@ impl Seal {
             }
             (SealStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
+                if self.fold.sequence < self.reaches {
+                    self.stage = SealStage::Raise;
+                    return Progress::More;
+                }
                 let asks = self.fold.has_open_tools() && world.db.has(Mechanism::OutcomesBeforeSeal);
                 if asks { SealStage::Outcomes } else { SealStage::Append }
             }
@@ -164,7 +168,6 @@ pub struct EndWithoutWorker {
     row: TurnRow,
     end: End,
     stage: EndStage,
-    reaches: u32,
     fold: Fold,
     next: Turns,
 }
@@ -172,10 +175,12 @@ pub struct EndWithoutWorker {
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
 enum EndStage {
+    Seize,
     Raise,
     Messages,
     Anew,
     Fold,
+    SeizeLate,
     End,
     Row,
     Seal(Seal),
@@ -184,23 +189,20 @@ enum EndStage {
 impl EndWithoutWorker {
     /// Ends a turn as `row` shows it.
     pub fn new(world: &World, turn: TurnId, row: TurnRow, end: End) -> Self {
-        Self {
-            turn,
-            row,
-            end,
-            stage: EndStage::Raise,
-            reaches: reach(world, &row),
-            fold: Fold::default(),
-            next: Turns::default(),
-        }
+        let seizes = world.db.has(Mechanism::SeizeBeforeRead);
+        let stage = if seizes { EndStage::Seize } else { EndStage::Raise };
+        Self { turn, row, end, stage, fold: Fold::default(), next: Turns::default() }
     }
 
     /// The next call.
-    pub fn next(&self) -> Call {
+    pub fn next(&self, world: &World) -> Call {
+        // Before the row is seized, the attempt that it will have.
+        let attempt = self.row.attempt + u8::from(!world.db.has(Mechanism::SeizeBeforeRead));
         match &self.stage {
-            EndStage::Raise => Call::append(Batch::raise(self.turn, self.row.attempt + 1, self.reaches)),
+            EndStage::Seize | EndStage::SeizeLate => Call::Seize(self.turn, self.row.attempt),
+            EndStage::Raise => Call::append(Batch::raise(self.turn, attempt, reach(world, &self.row))),
             EndStage::Messages => Call::TurnMessages(self.turn),
-            EndStage::Anew => Call::append(Batch::begin_anew(self.turn, self.row.attempt + 1, self.fold)),
+            EndStage::Anew => Call::append(Batch::begin_anew(self.turn, attempt, self.fold)),
             EndStage::Fold => Call::ReadFold(self.turn),
             EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.unfinished()),
             EndStage::Row => Call::TurnOfAnySession(self.turn),
@@ -208,14 +210,16 @@ impl EndWithoutWorker {
         }
     }
 
-    /// What the stream's open step said, and which step that is.
-    fn unfinished(&self) -> (u8, Said) {
-        (u8::try_from(self.fold.steps_begun()).unwrap_or(u8::MAX), self.fold.open_step_parts())
+    /// What the open step said, unless it is committed.
+    fn unfinished(&self) -> Said {
+        let committed = self.fold.steps_begun() <= usize::from(self.row.steps);
+        if committed { Said::nothing() } else { self.fold.open_step_parts() }
     }
 
     /// Takes the answer in.
     pub fn take(&mut self, world: &World, answer: Answer) -> Progress<Option<Turns>> {
-        match (&mut self.stage, answer) {
+        let seizes = world.db.has(Mechanism::SeizeBeforeRead);
+        self.stage = match (&mut self.stage, answer) {
             (EndStage::Seal(seal), answer) => {
                 return match seal.take(world, answer) {
                     Progress::More => Progress::More,
@@ -224,27 +228,40 @@ impl EndWithoutWorker {
                 };
             }
             (_, Answer::Unavailable) => return Progress::Failed,
-            (EndStage::Raise, Answer::Appended(Appended::Lost)) => self.stage = EndStage::Messages,
+            (EndStage::Seize, Answer::Seized(Ok(row))) => {
+                self.row = row;
+                EndStage::Raise
+            }
+            (EndStage::SeizeLate, Answer::Seized(Ok(row))) => {
+                // As it was looked at before the stream was.
+                self.row.attempt = row.attempt;
+                EndStage::End
+            }
+            (EndStage::Raise, Answer::Appended(Appended::Lost)) => EndStage::Messages,
             (EndStage::Messages, Answer::Fold(Some(fold))) => {
                 self.fold = rebuilt(world, &self.row, *fold);
-                self.stage = EndStage::Anew;
+                EndStage::Anew
             }
-            (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => self.stage = EndStage::Fold,
+            (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => EndStage::Fold,
             (EndStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
-                self.stage = EndStage::End;
+                match (self.fold.sequence < reach(world, &self.row), seizes) {
+                    (true, _) => EndStage::Raise,
+                    (false, true) => EndStage::End,
+                    (false, false) => EndStage::SeizeLate,
+                }
             }
             (EndStage::End, Answer::Finished(Ok(finished))) => {
                 self.next = finished.next;
-                self.stage = EndStage::Row;
+                EndStage::Row
             }
-            (EndStage::End, Answer::Finished(Err(_))) => return Progress::Over(None),
-            (EndStage::Row, Answer::Row(row)) => {
-                let Some(seal) = Seal::new(world, self.turn, row) else { return Progress::Over(Some(self.next)) };
-                self.stage = EndStage::Seal(seal);
-            }
+            (_, Answer::Finished(Err(_)) | Answer::Seized(Err(_))) => return Progress::Over(None),
+            (EndStage::Row, Answer::Row(row)) => match Seal::new(world, self.turn, row) {
+                Some(seal) => EndStage::Seal(seal),
+                None => return Progress::Over(Some(self.next)),
+            },
             (stage, answer) => unreachable!("{stage:?} got {answer:?}"),
-        }
+        };
         Progress::More
     }
 }

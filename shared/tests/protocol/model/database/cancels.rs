@@ -1,9 +1,9 @@
 //! Mirrors `shared/src/store/cancels.rs`.
 
-use super::{Content, Database, Finished, Refused, StepRow};
+use super::{Content, Database, Finished, OutboxRow, Refused, StepRow, TurnRow};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::{End, List, Said, Status};
-use crate::model::{Attempt, SessionId, TurnId, Turns, UserId};
+use crate::model::{Attempt, SECOND, SessionId, TurnId, Turns, UserId};
 
 /// `copilot_shared::store::Dropped`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,27 +58,41 @@ impl Database {
         Dropped { turns, next: self.promote(session, user) }
     }
 
+    /// `Store::seize`.
+    pub fn seize(&mut self, turn: TurnId, attempt: Attempt) -> Result<TurnRow, Refused> {
+        let row = *self.turn(turn);
+        let fenced = row.attempt != attempt && self.has(Mechanism::EndWithoutWorkerFence);
+        if !row.is_in_flight() || fenced {
+            return Err(Refused::Fenced);
+        }
+        let now = self.now;
+        let seized = self.turn_mut(turn);
+        seized.attempt = row.attempt.max(attempt) + 1;
+        seized.worker = None;
+        seized.lease_until = now;
+        let seized = *seized;
+        if row.is_ready() {
+            let publishes = self.outbox[turn.at()].map_or(0, |entry| entry.publishes);
+            self.outbox[turn.at()] = Some(OutboxRow { due_at: now + 2 * SECOND, publishes });
+        }
+        Ok(seized)
+    }
+
     /// `Store::end_without_worker`.
     pub fn end_without_worker(
         &mut self,
         turn: TurnId,
         attempt: Attempt,
         end: End,
-        (begun, unfinished): &(u8, Said),
+        unfinished: &Said,
     ) -> Result<Finished, Refused> {
-        let row = self.turn(turn);
-        let fenced = row.attempt != attempt && self.has(Mechanism::EndWithoutWorkerFence);
-        if row.deleted || row.status.is_terminal() || fenced {
-            return Err(Refused::Fenced);
-        }
-        let (session, user) = (row.session, row.user);
-        self.turn_mut(turn).attempt = attempt + 1;
-        let end = self.end_turn(turn, attempt + 1, end)?;
-        let committed = *begun <= self.turn(turn).steps && self.has(Mechanism::UnfinishedOnlyOnce);
-        if !unfinished.is_empty() && !committed {
+        let end = self.end_turn(turn, attempt, end)?;
+        if !unfinished.is_empty() {
             self.save_unfinished(turn, unfinished);
         }
         self.close_unanswered(turn, end);
+        let row = self.turn(turn);
+        let (session, user) = (row.session, row.user);
         let next = if self.has(Mechanism::PromoteAtEnd) { self.promote(session, user) } else { Turns::default() };
         Ok(Finished { end, next })
     }
