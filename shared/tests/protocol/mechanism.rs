@@ -97,6 +97,8 @@ mechanisms! {
     /// Who raises a stream's fence says how far the stream is known to reach, so that one that was
     /// lost is not taken for one that never began.
     RaiseKnowsReach,
+    /// Whoever ends a turn without its worker writes down how far its stream reaches.
+    ReachAtEnd,
     /// A stream that is begun anew by somebody else counts on from far behind the old one.
     LostStreamJump,
     /// A sealer gives clients the outcomes that the history has.

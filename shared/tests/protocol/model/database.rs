@@ -15,7 +15,7 @@ mod submit;
 mod turns;
 
 pub use attempts::{CallRow, CallStatus, Claimed, Finished, StepCommit};
-pub use cancels::Dropped;
+pub use cancels::{Dropped, Seen};
 pub use steering::Steering;
 pub use submit::{Key, NewTurn, OnBusy, Submitted, Traffic};
 

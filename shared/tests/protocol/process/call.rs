@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::model::broker::Broker;
-use crate::model::chunk::{End, List, Outcome, Said};
+use crate::model::chunk::{End, List, Outcome};
 use crate::model::database::{
-    Broken, CallRow, Claimed, Content, Database, Dropped, Finished, NewTurn, Refused, StepCommit, Submitted, Traffic,
-    TurnRow,
+    Broken, CallRow, Claimed, Content, Database, Dropped, Finished, NewTurn, Refused, Seen, StepCommit, Submitted,
+    Traffic, TurnRow,
 };
 use crate::model::fold::Fold;
 use crate::model::streams::{Appended, Batch, Meta, Streams};
@@ -70,7 +70,7 @@ pub enum Call {
     MoveSteering(TurnId, Attempt),
     // Ending without a worker, and healing.
     Seize(TurnId, Attempt),
-    EndWithoutWorker(TurnId, Attempt, End, Said),
+    EndWithoutWorker(TurnId, Attempt, End, Seen),
     TakeDue,
     NotePublished(Turns),
     NoteUnpublished(Turns),

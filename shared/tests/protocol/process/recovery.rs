@@ -89,8 +89,10 @@ impl Recovery {
             (Stage::Raise, Answer::Appended(Appended::Stored)) => Stage::Fold,
             (Stage::Anew(_) | Stage::Raise, Answer::Appended(_)) => return Next::Lost,
             // It lost its end between the two looks.
-            (Stage::Fold, Answer::Fold(Some(fold))) if fold.sequence < reach(world, &self.row) => Stage::Raise,
-            (Stage::Fold, Answer::Fold(fold)) => return Next::Write(fold.unwrap_or_default()),
+            (Stage::Fold, Answer::Fold(fold)) => match fold.unwrap_or_default() {
+                fold if fold.sequence < reach(world, &self.row) => Stage::Raise,
+                fold => return Next::Write(fold),
+            },
             (Stage::Calls(_), Answer::Calls(calls)) => {
                 return self.reopen(world, me, calls, Calls::empty(CallId(0)));
             }

@@ -3,7 +3,7 @@
 use super::call::{Answer, Call};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::{Chunk, End, List, Outcome, Said, Status};
-use crate::model::database::{CallRow, TurnRow};
+use crate::model::database::{CallRow, Seen, TurnRow};
 use crate::model::fold::Fold;
 use crate::model::streams::{Appended, Batch};
 use crate::model::{Attempt, CallId, TurnId, Turns};
@@ -204,16 +204,17 @@ impl EndWithoutWorker {
             EndStage::Messages => Call::TurnMessages(self.turn),
             EndStage::Anew => Call::append(Batch::begin_anew(self.turn, attempt, self.fold)),
             EndStage::Fold => Call::ReadFold(self.turn),
-            EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.unfinished()),
+            EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.seen()),
             EndStage::Row => Call::TurnOfAnySession(self.turn),
             EndStage::Seal(seal) => seal.next(),
         }
     }
 
-    /// What the open step said, unless it is committed.
-    fn unfinished(&self) -> Said {
+    /// What the open step said, unless it is committed, and how far the stream reaches.
+    fn seen(&self) -> Seen {
         let committed = self.fold.steps_begun() <= usize::from(self.row.steps);
-        if committed { Said::nothing() } else { self.fold.open_step_parts() }
+        let unfinished = if committed { Said::nothing() } else { self.fold.open_step_parts() };
+        Seen { unfinished, chunk_sequence: self.fold.sequence }
     }
 
     /// Takes the answer in.

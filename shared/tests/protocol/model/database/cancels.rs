@@ -12,6 +12,13 @@ pub struct Dropped {
     pub next: Turns,
 }
 
+/// What clients have seen of a turn that ends without its worker (`copilot_shared::store::Seen`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub unfinished: Said,
+    pub chunk_sequence: u32,
+}
+
 impl Database {
     /// `Store::cancel_running`.
     pub fn cancel_running(&mut self, session: SessionId) -> Option<TurnId> {
@@ -84,11 +91,15 @@ impl Database {
         turn: TurnId,
         attempt: Attempt,
         end: End,
-        unfinished: &Said,
+        seen: &Seen,
     ) -> Result<Finished, Refused> {
         let end = self.end_turn(turn, attempt, end)?;
-        if !unfinished.is_empty() {
-            self.save_unfinished(turn, unfinished);
+        if self.has(Mechanism::ReachAtEnd) {
+            let row = self.turn_mut(turn);
+            row.chunk_sequence = row.chunk_sequence.max(seen.chunk_sequence);
+        }
+        if !seen.unfinished.is_empty() {
+            self.save_unfinished(turn, &seen.unfinished);
         }
         self.close_unanswered(turn, end);
         let row = self.turn(turn);
