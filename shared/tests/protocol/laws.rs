@@ -10,7 +10,7 @@ use crate::model::database::{CallRow, Database, NewTurn, OnBusy, StepCommit, Sub
 use crate::model::streams::{Meta, Streams};
 use crate::model::{Attempt, CallId, SESSIONS, TURNS, TurnId, Turns};
 use crate::process::call::Call;
-use viewer::Viewer;
+use viewer::{Published, Viewer};
 
 /// What is remembered to judge by.
 #[derive(Debug, Default)]
@@ -37,6 +37,8 @@ pub struct Laws {
     starts: Vec<(u8, bool)>,
     /// The newest attempt that each stream has heard of.
     newest: [Attempt; TURNS],
+    /// What clients of each turn may have.
+    published: [Published; TURNS],
     /// One client for each turn that is there all the time.
     viewers: [Viewer; TURNS],
     /// Is it quick enough to read every batch as it is stored?
@@ -65,10 +67,10 @@ impl Laws {
     pub fn reset(&mut self) {
         self.reports.clear();
         self.starts.clear();
-        self.viewers.iter_mut().for_each(Viewer::reset);
+        self.published.iter_mut().for_each(Published::reset);
         let (reports, starts) = (std::mem::take(&mut self.reports), std::mem::take(&mut self.starts));
-        let viewers = std::mem::take(&mut self.viewers);
-        *self = Self { reports, starts, viewers, ..Self::default() };
+        let published = std::mem::take(&mut self.published);
+        *self = Self { reports, starts, published, ..Self::default() };
     }
 
     /// The first law that was broken, in words.

@@ -6,8 +6,41 @@ use crate::model::database::Database;
 use crate::model::fold::Fold;
 use crate::model::streams::Streams;
 
+/// Every chunk that clients may have, by its number.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// The number before the first.
+    base: u32,
+    chunks: Vec<Chunk>,
+}
+
+impl Published {
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.base = 0;
+        self.chunks.clear();
+    }
+
+    /// Takes in chunks from a number on. False if one of these numbers had another chunk.
+    pub fn takes(&mut self, first: u32, chunks: &[Chunk]) -> bool {
+        let known = self.base + u32::try_from(self.chunks.len()).unwrap_or(0);
+        if first <= self.base || first > known + 1 {
+            // Far behind everything that was there, or the first of all.
+            self.base = first - 1;
+            self.chunks.clear();
+        }
+        let at = (first - self.base - 1) as usize;
+        let same = chunks.iter().zip(&self.chunks[at..]).all(|(new, old)| new == old);
+        if !same || at + chunks.len() > self.chunks.len() {
+            self.chunks.truncate(at);
+            self.chunks.extend_from_slice(chunks);
+        }
+        same
+    }
+}
+
 /// What the client has.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Viewer {
     /// The message so far.
     pub fold: Fold,
@@ -17,29 +50,9 @@ pub struct Viewer {
     pub was_lost: bool,
     /// It has seen the last chunk.
     pub ended: bool,
-    /// What it was sent since it came.
-    seen: Vec<Chunk>,
 }
 
 impl Viewer {
-    /// What it had when it came.
-    pub fn base(&self) -> u32 {
-        self.cursor - u32::try_from(self.seen.len()).unwrap_or(0)
-    }
-
-    /// What it was sent from a number on.
-    pub fn seen_from(&self, first: u32) -> &[Chunk] {
-        let skip = first.saturating_sub(self.base() + 1) as usize;
-        self.seen.get(skip..).unwrap_or_default()
-    }
-
-    /// Forgets everything.
-    pub fn reset(&mut self) {
-        let mut seen = std::mem::take(&mut self.seen);
-        seen.clear();
-        *self = Self { seen, ..Self::default() };
-    }
-
     /// Reads what is stored behind its cursor (`read_stored`).
     pub fn read(&mut self, db: &Database, streams: &Streams, turn: TurnId) {
         if self.ended {
@@ -65,7 +78,6 @@ impl Viewer {
         }
         for chunk in chunks {
             self.fold.apply_next(*chunk);
-            self.seen.push(*chunk);
             self.ended |= chunk.is_last();
         }
         self.cursor += u32::try_from(chunks.len()).unwrap_or(0);
