@@ -17,8 +17,8 @@ use viewer::{Published, Viewer};
 pub struct Laws {
     /// The first law that was broken.
     broken: Option<String>,
-    /// Turns that have ended, each with its terminal state.
-    ended: [Option<crate::model::chunk::Status>; TURNS],
+    /// Turns that have ended, each as it was then.
+    ended: [Option<TurnRow>; TURNS],
     /// Turns that were ready when they were last looked at.
     ready: Turns,
     /// Turns whose user wants them stopped.

@@ -82,8 +82,6 @@ mechanisms! {
     IntentInRow,
     /// A turn that its user has stopped ends as cancelled, whatever its worker came to.
     IntentWins,
-    /// An interrupting submit never stops itself.
-    InterruptSparesItself,
     /// An interrupting submit stops only what is before it: nothing once its own time has come.
     InterruptOnlyWhileWaiting,
     /// A cancel on the fanout names a turn and not a session.

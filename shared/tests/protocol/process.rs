@@ -154,6 +154,8 @@ pub struct Task {
     pub wake_at: Tick,
     /// An answer that has arrived and was not looked at yet.
     pub parked: Option<Answer>,
+    /// It does not go on, though its process lives.
+    pub hangs: bool,
     pub work: Work,
 }
 

@@ -11,7 +11,8 @@ use crate::model::database::Settings;
 use crate::model::{ProcessId, SECOND, SessionId, Tick, UserId};
 use crate::process::{Kind, Me, Stage};
 use crate::world::{Script, Weather, World};
-use faults::Fault;
+pub use faults::Fault;
+pub use users::Wish;
 
 /// What a schedule is made of, drawn from its seed.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct Plan {
     submits: u32,
     /// Cancels, edits and drops.
     wishes: u32,
+    wish: Wish,
     faults: Vec<Fault>,
     /// A fault comes once in so many steps.
     calm: u32,
@@ -37,6 +39,21 @@ pub struct Scheduler {
     /// The world as the last schedule left it.
     pub world: World,
     mechanisms: Mechanisms,
+    /// Changes what was drawn from the seed.
+    favour: Option<Favour>,
+}
+
+/// A kind of schedule in which some mechanism matters more often than in others.
+#[derive(Debug, Clone, Copy)]
+pub struct Favour {
+    /// The faults that come, some of them more often.
+    pub faults: &'static [Fault],
+    /// What users want besides answers.
+    pub wish: Wish,
+    /// How many of those wishes there are.
+    pub wishes: u32,
+    /// An answer is slow once in so many calls.
+    pub slow: u32,
 }
 
 /// A law was broken.
@@ -53,7 +70,12 @@ pub struct Violation {
 impl Scheduler {
     /// A scheduler with these mechanisms in force.
     pub fn new(mechanisms: Mechanisms) -> Self {
-        Self { world: World::new(), mechanisms }
+        Self { world: World::new(), mechanisms, favour: None }
+    }
+
+    /// A scheduler of one kind of schedules.
+    pub fn favouring(mechanisms: Mechanisms, favour: Option<Favour>) -> Self {
+        Self { favour, ..Self::new(mechanisms) }
     }
 
     /// Runs the schedule of a seed, or its first `steps` steps, to its rest.
@@ -92,17 +114,26 @@ impl Scheduler {
         world.laws.viewers_are_eager = dice.one_in(2);
         (0..dice.between(1, 2)).for_each(|_| world.start(Kind::Api));
         (0..dice.between(2, 3)).for_each(|_| world.start(Kind::Worker));
-        Plan {
+        let mut plan = Plan {
             steps: dice.between(40, 300),
             sessions,
             submits: dice.between(1, 5),
             wishes: dice.below(5),
+            wish: Wish::Any,
             faults: faults::draw(&mut dice),
             calm: dice.pick(&[12, 25, 60]),
             haste: dice.pick(&[5, 15, 40]),
             jump: dice.pick(&[4, 20, 70]),
             prefetch: dice.pick(&[1, 2, 4]),
+        };
+        if let Some(favour) = self.favour {
+            plan.faults = favour.faults.to_vec();
+            plan.calm = 12;
+            plan.wish = favour.wish;
+            plan.wishes = favour.wishes;
+            self.world.weather = Weather { slow: favour.slow, ..Weather::default() };
         }
+        plan
     }
 
     /// The part of the schedule in which things go wrong. Returns the steps taken.
@@ -146,7 +177,7 @@ impl Scheduler {
         for (slot, task) in world.tasks.iter().enumerate() {
             let Some(task) = task else { continue };
             let me = Me { process: task.process, task: slot };
-            let due = task.wake_at <= world.db.now && world.processes[task.process.at()].moves();
+            let due = !task.hangs && task.wake_at <= world.db.now && world.processes[task.process.at()].moves();
             if due && (task.parked.is_some() || task.work.is_ready(world, me)) {
                 add(Act::Step(slot));
             }

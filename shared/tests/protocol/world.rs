@@ -222,7 +222,7 @@ impl World {
         let free = (0..TASKS).find(|slot| self.tasks[*slot].is_none() && self.stepping != Some(*slot));
         let Some(slot) = free else { panic!("more than {TASKS} tasks") };
         self.writing[slot] = false;
-        self.tasks[slot] = Some(Box::new(Task { process, wake_at: self.now(), parked: None, work }));
+        self.tasks[slot] = Some(Box::new(Task { process, wake_at: self.now(), parked: None, hangs: false, work }));
     }
 
     /// Gives a message to a worker.

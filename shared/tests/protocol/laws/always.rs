@@ -53,9 +53,7 @@ impl Laws {
     fn interrupted(&mut self, turn: TurnId, stopped: Option<TurnId>, waiting: bool) {
         let Some(stopped) = stopped else { return };
         self.stopped.insert(stopped);
-        if stopped == turn {
-            self.violate(|| format!("{turn:?} was to interrupt what ran before it, and stopped itself"));
-        } else if !waiting {
+        if !waiting {
             self.violate(|| format!("{turn:?} was to interrupt what ran before it, and stopped {stopped:?} behind it"));
         }
     }
@@ -173,11 +171,12 @@ impl Laws {
     fn look_at_row(&mut self, db: &Database, turn: TurnId, row: &TurnRow) {
         let ended = &mut self.ended[turn.at()];
         match *ended {
-            Some(status) if status != row.status || row.deleted => {
-                self.violate(|| format!("{turn:?} had ended as {status:?} and is now {:?}", row.status));
+            // What an unfinished step said comes in the same transaction, after the end.
+            Some(then) if (TurnRow { sealed: row.sealed, ..then }) != *row => {
+                self.violate(|| format!("{turn:?} had ended as {then:?} and is now {row:?}"));
             }
             None if row.status.is_terminal() => {
-                *ended = Some(row.status);
+                *ended = Some(*row);
                 self.look_at_end(turn, row);
             }
             _ => {}

@@ -16,7 +16,6 @@ mod turns;
 
 pub use attempts::{CallRow, CallStatus, Claimed, Finished, StepCommit};
 pub use cancels::{Dropped, Seen};
-pub use steering::Steering;
 pub use submit::{Key, NewTurn, OnBusy, Submitted, Traffic};
 
 use super::chunk::{ErrorCode, Outcome, Said, Status};

@@ -72,7 +72,7 @@ impl Attempt {
             steps: claimed.row.steps,
             may_be_steered: claimed.is_steered,
             ambiguous: false,
-            stage: Stage::Recover(Recovery::new(turn, claimed.row)),
+            stage: Stage::Recover(Recovery::new(world, turn, claimed.row)),
         };
         if claimed.row.attempt == 1 {
             attempt.recovered(world, me, Fold::default(), Calls::empty(crate::model::CallId(0)));

@@ -198,7 +198,7 @@ pub fn ask_database(db: &mut Database, call: &Call) -> Answer {
         Call::Submit(ref new) => Answer::Submitted(db.submit(new)),
         Call::FindRepeated(ref new) => Answer::Repeated(db.find_repeated(new)),
         Call::MeasureTraffic(ref new) => Answer::Traffic(db.measure_traffic(new)),
-        Call::Accept(ref new, ref traffic) => Answer::Submitted(db.accept(new, traffic)),
+        Call::Accept(ref new, ref traffic) => Answer::Submitted(db.accept_unlocked(new, traffic)),
         Call::CancelRunning(session) => Answer::Turn(db.cancel_running(session)),
         Call::RequestCancelBefore(session, turn) => Answer::Turn(db.request_cancel_before(session, turn)),
         Call::DropWaiting(session, user, only) => Answer::Dropped(db.drop_waiting(session, user, only)),

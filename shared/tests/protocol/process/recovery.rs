@@ -50,8 +50,9 @@ pub enum Next {
 
 impl Recovery {
     /// Begins to look.
-    pub fn new(turn: TurnId, row: TurnRow) -> Self {
-        Self { turn, row, stage: Stage::Raise }
+    pub fn new(world: &World, turn: TurnId, row: TurnRow) -> Self {
+        let raises = world.db.has(Mechanism::RaiseBeforeRead);
+        Self { turn, row, stage: if raises { Stage::Raise } else { Stage::Fold } }
     }
 
     /// Looks at the calls of the last committed step.
@@ -124,7 +125,7 @@ impl Recovery {
             Stage::Calls(_) | Stage::HasFinished { .. } => {}
             // `seen` looks again from the beginning.
             Stage::Messages | Stage::Anew(_) | Stage::Raise | Stage::Fold => {
-                *self = Self::new(self.turn, self.row);
+                *self = Self::new(world, self.turn, self.row);
             }
         }
         Next::Ask(Flow::Sleep(1))

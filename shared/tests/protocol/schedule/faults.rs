@@ -27,15 +27,17 @@ pub enum Fault {
     LoseTail,
     /// The broker loses a message.
     LoseMessage,
-    /// The broker gives a message out twice.
-    DoubleMessage,
+    /// A message about some turn comes again: an operator moved the dead letters back.
+    StrayMessage,
+    /// An attempt hangs, in a process that lives.
+    Hang,
     /// A call that was given up is carried out.
     Late,
     /// A server goes away, or comes back.
     Outage,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 11] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Terminate,
@@ -44,7 +46,8 @@ const ALL: [Fault; 10] = [
     Fault::LoseStream,
     Fault::LoseTail,
     Fault::LoseMessage,
-    Fault::DoubleMessage,
+    Fault::StrayMessage,
+    Fault::Hang,
     Fault::Outage,
 ];
 
@@ -111,16 +114,20 @@ impl Scheduler {
                     _ => world.streams.lose_tail(turn.at(), 1 + world.dice.below(5)),
                 }
             }
-            Fault::LoseMessage | Fault::DoubleMessage => {
+            Fault::LoseMessage => {
                 if !world.broker.ready.is_empty() {
                     let nth = world.dice.index(world.broker.ready.len());
-                    world.say(|| format!("the broker has a {fault:?}"));
                     let message = world.broker.ready.remove(nth);
-                    if fault == Fault::DoubleMessage {
-                        world.broker.ready.extend([message, message]);
-                    }
+                    world.say(|| format!("the broker loses {message:?}"));
                 }
             }
+            Fault::StrayMessage => {
+                if let Some(turn) = self.any_turn() {
+                    self.world.say(|| format!("a message about {turn:?} comes again"));
+                    self.world.broker.publish_turn(turn);
+                }
+            }
+            Fault::Hang => hang(world),
             Fault::Late => {
                 if !world.late.is_empty() {
                     let nth = world.dice.index(world.late.len());
@@ -208,6 +215,19 @@ pub(super) fn end(world: &mut World, process: ProcessId) {
     world.kill(process);
     cut_broker(world, process);
     world.db.locks[process.at()] = false;
+}
+
+/// An attempt hangs, until its turn is no longer its own.
+fn hang(world: &mut World) {
+    let running: Vec<usize> = world.processes.iter().flat_map(|p| p.running.iter().flatten()).map(|e| e.task).collect();
+    if running.is_empty() {
+        return;
+    }
+    let slot = world.dice.pick(&running);
+    world.say(|| format!("task {slot} hangs"));
+    if let Some(task) = &mut world.tasks[slot] {
+        task.hangs = true;
+    }
 }
 
 /// A server goes away or comes back.

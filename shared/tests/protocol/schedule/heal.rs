@@ -69,6 +69,10 @@ impl Scheduler {
             let world = &self.world;
             let Some(task) = &world.tasks[slot] else { continue };
             let me = Me { process: task.process, task: slot };
+            if task.hangs {
+                moved |= self.wake(slot);
+                continue;
+            }
             if task.wake_at <= world.now() && (task.parked.is_some() || task.work.is_ready(world, me)) {
                 self.world.step(slot);
                 moved = true;
@@ -78,6 +82,19 @@ impl Scheduler {
             moved |= self.serve(plan, ProcessId(u8::try_from(at).unwrap_or(0)));
         }
         moved
+    }
+
+    /// What hangs wakes up, unless its user wants it stopped: then only once somebody did that.
+    fn wake(&mut self, slot: usize) -> bool {
+        let world = &mut self.world;
+        let Some(task) = &mut world.tasks[slot] else { return false };
+        if let Work::Run(run) = &task.work {
+            let row = world.db.turn(run.turn());
+            task.hangs = row.cancel_requested_at.is_some() && !row.status.is_terminal();
+        } else {
+            task.hangs = false;
+        }
+        !task.hangs
     }
 
     /// A worker's connections, deliveries and cancels.

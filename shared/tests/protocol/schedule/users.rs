@@ -7,6 +7,19 @@ use crate::process::cancel::Cancel;
 use crate::process::submit::{Edit, Submit};
 use crate::process::{Kind, Process, Stage, Work};
 
+/// What a user wants besides an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Any of them.
+    Any,
+    /// What runs is to stop.
+    Cancel,
+    /// A waiting message is to say something else.
+    Edit,
+    /// A waiting message is to go.
+    Drop,
+}
+
 impl Scheduler {
     /// A user wants something of an API.
     pub(super) fn wish(&mut self, plan: &mut Plan) {
@@ -31,9 +44,13 @@ impl Scheduler {
         }
         plan.wishes -= 1;
         let waiting = world.db.select(|_, row| row.session == session && row.is_waiting());
-        let work = match (world.dice.below(4), waiting.clone().next()) {
-            (0, Some(turn)) => Work::Cancel(Cancel::queued(session, user, turn)),
-            (1, Some(turn)) => {
+        let wish = match plan.wish {
+            Wish::Any => world.dice.pick(&[Wish::Drop, Wish::Edit, Wish::Cancel, Wish::Cancel]),
+            wish => wish,
+        };
+        let work = match (wish, waiting.clone().next()) {
+            (Wish::Drop, Some(turn)) => Work::Cancel(Cancel::queued(session, user, turn)),
+            (Wish::Edit, Some(turn)) => {
                 let text = world.new_piece();
                 Work::Edit(Edit::new(session, turn, text))
             }

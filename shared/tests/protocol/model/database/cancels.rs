@@ -32,9 +32,7 @@ impl Database {
         if !self.turn(turn).is_waiting() && self.has(Mechanism::InterruptOnlyWhileWaiting) {
             return None;
         }
-        let spares = self.has(Mechanism::InterruptSparesItself);
-        let (stopped, _) =
-            self.rows().find(|(id, row)| row.session == session && row.is_ready() && (*id != turn || !spares))?;
+        let (stopped, _) = self.rows().find(|(_, row)| row.session == session && row.is_ready())?;
         self.write_intent(stopped);
         Some(stopped)
     }

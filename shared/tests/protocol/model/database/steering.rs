@@ -5,7 +5,7 @@ use crate::model::chunk::Status;
 use crate::model::{Attempt, TurnId, Turns};
 
 /// What the first look at a turn that may be steered came to.
-pub type Steering = Result<bool, Refused>;
+type Steering = Result<bool, Refused>;
 
 impl Database {
     /// Does a message wait to be taken up by the turn?

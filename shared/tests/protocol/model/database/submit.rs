@@ -103,8 +103,23 @@ impl Database {
         }
     }
 
+    /// The rest of `Store::submit`, after the traffic was measured by a transaction that lacks one
+    /// of its locks: what the other one keeps is as it was measured.
+    pub fn accept_unlocked(&mut self, new: &NewTurn, measured: &Traffic) -> Submitted {
+        let mut traffic = self.measure_traffic(new);
+        if !self.has(Mechanism::SessionLock) {
+            traffic.session_in_flight = measured.session_in_flight;
+            traffic.current = measured.current;
+        }
+        if !self.has(Mechanism::UserLock) {
+            traffic.user_in_flight = measured.user_in_flight;
+            traffic.user_ready = measured.user_ready;
+        }
+        self.accept(new, &traffic)
+    }
+
     /// The rest of `Store::submit`, after the traffic was measured.
-    pub fn accept(&mut self, new: &NewTurn, traffic: &Traffic) -> Submitted {
+    fn accept(&mut self, new: &NewTurn, traffic: &Traffic) -> Submitted {
         let cap = self.settings.max_in_flight;
         if new.user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
             return Submitted::TooManyTurns;
