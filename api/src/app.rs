@@ -8,6 +8,7 @@ use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::auth::Place;
 use crate::relay::Relay;
@@ -84,7 +85,7 @@ impl App {
     /// Publishes turns that may run now, in the background: their outbox entries are there already.
     fn publish_soon(&self, turns: impl IntoIterator<Item = TurnId>) {
         for turn in turns {
-            self.tasks.spawn(self.publications.clone().publish(turn));
+            self.tasks.spawn(self.publications.clone().publish(turn).in_current_span());
         }
     }
 

@@ -10,7 +10,7 @@ use copilot_shared::queue::Publisher;
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
-use copilot_shared::telemetry::{self, BadFilter};
+use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -18,7 +18,7 @@ use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
 use crate::routes::{self, Site};
-use crate::server;
+use crate::server::{self, Patience};
 
 /// How long requests in flight have after the streams were cut.
 const LAST_REQUESTS: Duration = Duration::from_secs(8);
@@ -29,9 +29,9 @@ pub enum ServeError {
     /// The settings make no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log filter is no filter.
+    /// The process cannot speak of itself.
     #[error(transparent)]
-    Logs(#[from] BadFilter),
+    Telemetry(#[from] TelemetryError),
     /// The signals cannot be heard.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -57,9 +57,11 @@ pub enum ServeError {
 
 /// Serves until SIGTERM or SIGINT, and then until every request is answered.
 pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
-    telemetry::init(&config.logs)?;
+    let traces = telemetry::init(&config.logs, "copilot-api")?;
     let lifecycle = Lifecycle::on_signals().map_err(ServeError::Signals)?;
-    serve_until(config, lifecycle).await
+    let ended = serve_until(config, lifecycle).await;
+    traces.close().await;
+    ended
 }
 
 /// Serves until `lifecycle.stop`.
@@ -91,7 +93,8 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
     tracing::info!(%address, "the API listens");
     let endpoint = routes::endpoint(site)?;
-    server::serve(listener, endpoint, stop, LAST_REQUESTS).await.map_err(ServeError::Server)?;
+    let patience = Patience { unread: Duration::from_secs(config.api_unread_seconds), last_requests: LAST_REQUESTS };
+    server::serve(listener, endpoint, stop, patience).await.map_err(ServeError::Server)?;
 
     lifecycle.tasks.close();
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 
+use crate::credit::{Amount, Cents};
+use crate::ledger::{Ledger, Mode};
 use crate::queue::{Broker, Topology};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::stream::{StreamError, StreamSettings, Streams};
@@ -64,6 +67,25 @@ pub struct TurnConfig {
     /// streams before they are cut
     #[arg(long, env, hide_env_values = true, default_value_t = 30)]
     pub shutdown_grace_seconds: u64,
+}
+
+/// What users have and spend.
+#[derive(Debug, Clone, Args)]
+pub struct CreditConfig {
+    /// Users have credits, in cents, and spend them; otherwise nothing costs anything
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "false", value_parser = BoolishValueParser::new())]
+    pub enable_credit: bool,
+    /// What each month (UTC) fills a user's credits up to, in cents; 0 for no refill
+    #[arg(long, env, hide_env_values = true, default_value_t = 1500, value_parser = clap::value_parser!(i64).range(0..=Amount::MAX))]
+    pub num_user_credits_refill: i64,
+}
+
+impl CreditConfig {
+    /// The credits of this deployment.
+    pub fn ledger(&self, store: Store) -> Ledger {
+        let enabled = Mode::Enabled { refill: Cents(self.num_user_credits_refill) };
+        Ledger::new(store, if self.enable_credit { enabled } else { Mode::Disabled })
+    }
 }
 
 impl TurnConfig {

@@ -2,6 +2,7 @@
 
 // The nouns of the domain: pure, no I/O.
 pub mod chunk;
+pub mod credit;
 pub mod cursor;
 pub mod fold;
 pub mod id;
@@ -17,10 +18,12 @@ pub mod store;
 pub mod stream;
 
 // What more than one process decides over them.
+pub mod ledger;
 pub mod reconciler;
 pub mod seal;
 
 // What every process needs to live.
+pub mod compaction;
 pub mod config;
 pub mod lifecycle;
 pub mod ops;

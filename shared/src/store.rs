@@ -14,6 +14,7 @@ use crate::id::UserId;
 
 mod attempts;
 mod cancels;
+mod credits;
 mod messages;
 mod outbox;
 mod queue;
@@ -22,11 +23,13 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
 mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
+pub use credits::{GrantError, Recorded, SpendError};
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod cancels;
+mod credits;
 mod outbox;
 mod queue;
 mod sessions;
