@@ -27,8 +27,8 @@ mod summaries;
 mod turns;
 mod workers;
 
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;

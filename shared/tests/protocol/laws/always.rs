@@ -125,14 +125,16 @@ impl Laws {
         }
     }
 
-    /// A number that clients may have seen never gets another chunk. Only a stream that was lost
-    /// before its row knew of those numbers may be mistaken for one that never had them.
+    /// A number that clients may have seen never gets another chunk. Only the stream of a running
+    /// turn that was lost before the row knew of those numbers may be mistaken for one that never
+    /// had them.
     fn renumbered(&mut self, db: &Database, batch: &Batch) {
         let turn = batch.turn;
         if self.published[turn.at()].takes(batch.first, &batch.chunks) {
             return;
         }
-        if self.lost.contains(turn) && db.turn(turn).chunk_sequence < batch.first {
+        let row = db.turn(turn);
+        if self.lost.contains(turn) && row.chunk_sequence < batch.first && !row.status.is_terminal() {
             self.mistaken.insert(turn);
         } else if !self.mistaken.contains(turn) {
             let first = batch.first;

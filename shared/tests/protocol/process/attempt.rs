@@ -231,9 +231,12 @@ impl Steps for Attempt {
             Stage::MoveMessages(steering) => Call::MoveMessages(turn, *steering),
             Stage::Commit(commit, _) => Call::CommitStep(turn, number, *commit),
             Stage::Finish(ending) if world.db.has(Mechanism::SessionLock) => {
-                Call::Finish(turn, number, ending.end, ending.last)
+                Call::Finish(turn, number, ending.end, ending.last, world.writers[me.task].fold.sequence)
             }
-            Stage::Finish(ending) => Call::FinishUnpromoted(turn, number, ending.end, ending.last),
+            Stage::Finish(ending) => {
+                let reaches = world.writers[me.task].fold.sequence;
+                Call::FinishUnpromoted(turn, number, ending.end, ending.last, reaches)
+            }
             Stage::WhoEnded => Call::TurnOfAnySession(turn),
             Stage::PromoteSeparately(_) => Call::Promote(turn),
             Stage::PublishNext(_, next) => {
@@ -246,10 +249,7 @@ impl Steps for Attempt {
             | Stage::Model(_)
             | Stage::FlushStep(..)
             | Stage::FlushEnd(_)
-            | Stage::FlushLast => {
-                debug_assert!(me.task < world.writers.len());
-                Call::Local
-            }
+            | Stage::FlushLast => Call::Local,
         }
     }
 

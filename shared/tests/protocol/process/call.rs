@@ -59,8 +59,8 @@ pub enum Call {
     StartCalls(TurnId, Attempt, Calls),
     FinishCall(TurnId, Attempt, CallId, Outcome),
     HasFinishedCall(TurnId, Attempt, CallId),
-    Finish(TurnId, Attempt, End, Option<StepCommit>),
-    FinishUnpromoted(TurnId, Attempt, End, Option<StepCommit>),
+    Finish(TurnId, Attempt, End, Option<StepCommit>, u32),
+    FinishUnpromoted(TurnId, Attempt, End, Option<StepCommit>, u32),
     Promote(TurnId),
     History(TurnId),
     TurnMessages(TurnId),
@@ -270,9 +270,11 @@ fn ask_for_attempt(db: &mut Database, call: &Call) -> Answer {
         Call::StartCalls(turn, attempt, ref calls) => written(db.start_calls(turn, attempt, calls.as_slice())),
         Call::FinishCall(turn, attempt, call, outcome) => written(db.finish_call(turn, attempt, call, outcome)),
         Call::HasFinishedCall(turn, attempt, call) => Answer::Is(db.has_finished_call(turn, attempt, call)),
-        Call::Finish(turn, attempt, end, ref last) => Answer::Finished(db.finish(turn, attempt, end, last.as_ref())),
-        Call::FinishUnpromoted(turn, attempt, end, ref last) => {
-            let end = db.finish_unpromoted(turn, attempt, end, last.as_ref());
+        Call::Finish(turn, attempt, end, ref last, reaches) => {
+            Answer::Finished(db.finish(turn, attempt, end, last.as_ref(), reaches))
+        }
+        Call::FinishUnpromoted(turn, attempt, end, ref last, reaches) => {
+            let end = db.finish_unpromoted(turn, attempt, end, last.as_ref(), reaches);
             Answer::Finished(end.map(|end| Finished { end, next: Turns::default() }))
         }
         Call::History(turn) => Answer::Text(text_of(db, turn)),

@@ -20,8 +20,8 @@ pub struct Run {
     redelivered: bool,
     looks: u8,
     stage: Stage,
-    /// Deliveries that are to be settled.
-    settle: [Option<u16>; 2],
+    /// The delivery that is to be settled.
+    settle: Option<u16>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
@@ -44,7 +44,7 @@ impl Run {
             redelivered: delivery.message.redelivered,
             looks: 0,
             stage: Stage::Claim,
-            settle: [None; 2],
+            settle: None,
         }
     }
 
@@ -61,8 +61,8 @@ impl Run {
         }
     }
 
-    fn settle(&mut self, tags: [Option<u16>; 2]) -> Flow {
-        self.settle = tags;
+    fn settle(&mut self, tag: Option<u16>) -> Flow {
+        self.settle = tag;
         self.stage = Stage::Settle;
         Flow::Go
     }
@@ -77,8 +77,8 @@ impl Run {
         // `Running::enter`: an older attempt of ours is on its way out.
         if let Some(old) = world.process_mut(me).running[self.turn.at()].replace(entry) {
             world.signals[old.task].lost = true;
-            if world.db.has(Mechanism::SettleReplaced) {
-                self.settle[1] = old.delivery;
+            if let Some(replaced) = old.delivery.filter(|_| world.db.has(Mechanism::SettleReplaced)) {
+                world.broker.ack(replaced);
             }
         }
         self.stage = Stage::Attempt(Attempt::new(world, self.turn, claimed, me));
@@ -87,12 +87,12 @@ impl Run {
 
     fn held(&mut self, world: &mut World, me: Me, holder: crate::model::ProcessId) -> Flow {
         if !self.redelivered {
-            return self.settle([Some(self.tag), None]);
+            return self.settle(Some(self.tag));
         }
         if holder != me.process {
             // The broker can know of a death before PostgreSQL has ended the dead worker's session.
             if self.looks == HELD_LOOKS {
-                return self.settle([Some(self.tag), None]);
+                return self.settle(Some(self.tag));
             }
             self.looks += 1;
             self.stage = Stage::Claim;
@@ -103,23 +103,22 @@ impl Run {
         match &mut world.process_mut(me).running[self.turn.at()] {
             Some(entry) => {
                 let old = entry.delivery.replace(self.tag);
-                self.settle([old.filter(|_| settles), None])
+                self.settle(old.filter(|_| settles))
             }
-            None => self.settle([Some(self.tag), None]),
+            None => self.settle(Some(self.tag)),
         }
     }
 
     fn leave(&mut self, world: &mut World, me: Me) -> Flow {
         let Some(attempt) = self.attempts().map(|attempt| attempt.number) else { return Flow::Done };
         world.end_writer(me.task);
-        let replaced = self.settle[1];
         let entry = &mut world.process_mut(me).running[self.turn.at()];
         match entry.filter(|entry| entry.attempt == attempt) {
             Some(left) => {
                 *entry = None;
-                self.settle([left.delivery, replaced])
+                self.settle(left.delivery)
             }
-            None => self.settle([None, replaced]),
+            None => self.settle(None),
         }
     }
 }
@@ -130,7 +129,7 @@ impl Steps for Run {
             Stage::Claim => Call::Claim { turn: self.turn, worker: me.process, redelivered: self.redelivered },
             Stage::Why | Stage::WhoHolds => Call::TurnOfAnySession(self.turn),
             Stage::Attempt(attempt) => attempt.next(world, me),
-            Stage::Settle => self.settle[0].or(self.settle[1]).map_or(Call::Local, Call::Ack),
+            Stage::Settle => self.settle.map_or(Call::Local, Call::Ack),
             Stage::Requeue => Call::Requeue(self.tag),
         }
     }
@@ -141,12 +140,7 @@ impl Steps for Run {
                 Flow::Done => self.leave(world, me),
                 flow => flow,
             },
-            (Stage::Settle, _) => {
-                let settled = if self.settle[0].is_some() { &mut self.settle[0] } else { &mut self.settle[1] };
-                *settled = None;
-                if self.settle == [None; 2] { Flow::Done } else { Flow::Go }
-            }
-            (Stage::Requeue, _) => Flow::Done,
+            (Stage::Settle | Stage::Requeue, _) => Flow::Done,
             (_, Answer::Unavailable) => {
                 self.stage = Stage::Claim;
                 if world.process_mut(me).stage >= Leaving::Draining {
@@ -159,16 +153,14 @@ impl Steps for Run {
                 self.stage = Stage::Why;
                 Flow::Go
             }
-            (Stage::Why, Answer::Row(row)) if row.deleted || row.status.is_terminal() => {
-                self.settle([Some(self.tag), None])
-            }
+            (Stage::Why, Answer::Row(row)) if row.deleted || row.status.is_terminal() => self.settle(Some(self.tag)),
             (Stage::Why, Answer::Row(_)) => {
                 self.stage = Stage::WhoHolds;
                 Flow::Go
             }
             (Stage::WhoHolds, Answer::Row(row)) => match row.worker {
                 Some(holder) => self.held(world, me, holder),
-                None => self.settle([Some(self.tag), None]),
+                None => self.settle(Some(self.tag)),
             },
             (_, answer) => unreachable!("a delivery of {:?} got {answer:?}", self.turn),
         }

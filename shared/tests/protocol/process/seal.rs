@@ -120,34 +120,36 @@ impl Seal {
                 self.fold = rebuilt(world, &self.row, *fold);
                 SealStage::Anew
             }
-            (SealStage::Anew, Answer::Appended(_)) => SealStage::Raise,
+            (SealStage::Anew, Answer::Appended(Appended::Stored)) => self.taken(world),
             (SealStage::Raise, Answer::Appended(Appended::Stored)) => SealStage::Fold,
-            (SealStage::Raise, Answer::Appended(Appended::Fenced)) => SealStage::Fenced,
-            (SealStage::Raise | SealStage::Append, Answer::Appended(Appended::Closed)) => SealStage::Note,
+            (SealStage::Raise | SealStage::Anew, Answer::Appended(Appended::Fenced)) => SealStage::Fenced,
+            (_, Answer::Appended(Appended::Closed)) => SealStage::Note,
             (SealStage::Fenced, Answer::Meta(meta)) => {
                 self.attempt = meta.map_or(self.attempt, |meta| meta.attempt);
                 SealStage::Raise
             }
             (SealStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
-                if self.fold.sequence < self.reaches {
-                    self.stage = SealStage::Raise;
-                    return Progress::More;
-                }
-                let asks = self.fold.has_open_tools() && world.db.has(Mechanism::OutcomesBeforeSeal);
-                if asks { SealStage::Outcomes } else { SealStage::Append }
+                if self.fold.sequence < self.reaches { SealStage::Raise } else { self.taken(world) }
             }
             (SealStage::Outcomes, Answer::Calls(calls)) => {
                 self.note_outcomes(&calls);
                 SealStage::Append
             }
             (SealStage::Append, Answer::Appended(Appended::Stored)) => SealStage::Note,
-            (SealStage::Append, Answer::Appended(Appended::Gap(_))) => SealStage::Raise,
-            (SealStage::Raise | SealStage::Append, Answer::Appended(_)) => return Progress::Over(false),
+            // Another sealer was quicker, or the stream was lost in between.
+            (SealStage::Append, Answer::Appended(_)) => SealStage::Raise,
+            (SealStage::Raise | SealStage::Anew, Answer::Appended(_)) => return Progress::Over(false),
             (SealStage::Note, _) => return Progress::Over(true),
             (stage, answer) => unreachable!("{stage:?} got {answer:?}"),
         };
         Progress::More
+    }
+
+    /// What clients have seen is known, and nobody else writes.
+    fn taken(&self, world: &World) -> SealStage {
+        let asks = self.fold.has_open_tools() && world.db.has(Mechanism::OutcomesBeforeSeal);
+        if asks { SealStage::Outcomes } else { SealStage::Append }
     }
 
     fn note_outcomes(&mut self, calls: &[CallRow]) {
@@ -210,6 +212,10 @@ impl EndWithoutWorker {
         }
     }
 
+    fn taken(&self, seizes: bool) -> EndStage {
+        if seizes { EndStage::End } else { EndStage::SeizeLate }
+    }
+
     /// What the open step said, unless it is committed, and how far the stream reaches.
     fn seen(&self) -> Seen {
         let committed = self.fold.steps_begun() <= usize::from(self.row.steps);
@@ -243,14 +249,13 @@ impl EndWithoutWorker {
                 self.fold = rebuilt(world, &self.row, *fold);
                 EndStage::Anew
             }
-            (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => EndStage::Fold,
+            (EndStage::Raise, Answer::Appended(Appended::Stored)) => EndStage::Fold,
+            (EndStage::Anew, Answer::Appended(Appended::Stored)) => self.taken(seizes),
+            (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => return Progress::Over(None),
             (EndStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
-                match (self.fold.sequence < reach(world, &self.row), seizes) {
-                    (true, _) => EndStage::Raise,
-                    (false, true) => EndStage::End,
-                    (false, false) => EndStage::SeizeLate,
-                }
+                let lost = self.fold.sequence < reach(world, &self.row);
+                if lost { EndStage::Raise } else { self.taken(seizes) }
             }
             (EndStage::End, Answer::Finished(Ok(finished))) => {
                 self.next = finished.next;

@@ -194,8 +194,9 @@ impl Database {
         attempt: Attempt,
         end: End,
         last: Option<&StepCommit>,
+        reaches: u32,
     ) -> Result<Finished, Refused> {
-        let end = self.finish_unpromoted(turn, attempt, end, last)?;
+        let end = self.finish_unpromoted(turn, attempt, end, last, reaches)?;
         let row = self.turn(turn);
         let (session, user) = (row.session, row.user);
         let next = if self.has(Mechanism::PromoteAtEnd) { self.promote(session, user) } else { Turns::default() };
@@ -209,21 +210,29 @@ impl Database {
         attempt: Attempt,
         end: End,
         last: Option<&StepCommit>,
+        reaches: u32,
     ) -> Result<End, Refused> {
         let end = match last {
             Some(step) => self.write_step(turn, attempt, step, Some(end))?,
-            None => self.end_turn(turn, attempt, end)?,
+            None => self.end_turn(turn, attempt, end, reaches)?,
         };
         self.close_unanswered(turn, end);
         Ok(end)
     }
 
     /// `end_turn`. Returns the end that the row tells of.
-    pub(super) fn end_turn(&mut self, turn: TurnId, attempt: Attempt, end: End) -> Result<End, Refused> {
+    pub(super) fn end_turn(&mut self, turn: TurnId, attempt: Attempt, end: End, reaches: u32) -> Result<End, Refused> {
         let (newest, running) = (self.has(Mechanism::AttemptFenceInRow), self.has(Mechanism::EndFenceInRow));
         let row = self.turn(turn);
         let holds = (row.attempt == attempt || !newest) && (row.is_in_flight() || !running) && !row.deleted;
-        if holds { Ok(self.set_end(turn, end)) } else { Err(Refused::Fenced) }
+        if !holds {
+            return Err(Refused::Fenced);
+        }
+        if self.has(Mechanism::ReachAtEnd) {
+            let row = self.turn_mut(turn);
+            row.chunk_sequence = row.chunk_sequence.max(reaches);
+        }
+        Ok(self.set_end(turn, end))
     }
 
     fn set_end(&mut self, turn: TurnId, end: End) -> End {

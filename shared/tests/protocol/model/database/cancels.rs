@@ -91,11 +91,7 @@ impl Database {
         end: End,
         seen: &Seen,
     ) -> Result<Finished, Refused> {
-        let end = self.end_turn(turn, attempt, end)?;
-        if self.has(Mechanism::ReachAtEnd) {
-            let row = self.turn_mut(turn);
-            row.chunk_sequence = row.chunk_sequence.max(seen.chunk_sequence);
-        }
+        let end = self.end_turn(turn, attempt, end, seen.chunk_sequence)?;
         if !seen.unfinished.is_empty() {
             self.save_unfinished(turn, &seen.unfinished);
         }
