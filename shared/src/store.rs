@@ -32,8 +32,8 @@ mod understanding;
 mod workers;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
 pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
 pub use messages::{MessagePage, StoredMessage};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
-use copilot_shared::store::{Claimed, Fenced, StepCommit};
+use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 
@@ -247,12 +247,12 @@ impl Attempt {
     /// The row ends first, then the stream: what lacks its last chunk is found and sealed, while a
     /// stream that ended too early could not be taken back.
     async fn finish(&mut self, ending: Ending) -> Result<(), Stopped> {
-        self.writer.flush().await?;
+        let reaches = self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
-        let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
-        self.writer.end(&ending.end, usage);
+        let Finished { end, next } = self.persistence.finish(&ending.end, ending.last.as_ref(), reaches).await?;
+        self.writer.end(&end, usage);
         self.worker.publish(&next).instrument(self.span.clone()).await;
-        metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
+        metrics::counter!("copilot_turns_total", "status" => end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
                 if self.worker.sealed.try_send(self.turn.id).is_err() {

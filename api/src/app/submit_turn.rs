@@ -77,6 +77,10 @@ impl App {
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
             Submitted::Steering(turn) | Submitted::Repeated(turn) => {
+                // The first try may have ended between its two statements.
+                if new.on_busy == OnBusy::Interrupt {
+                    self.stop_what_runs_before(&turn, caller).await?;
+                }
                 let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
                 Ok(Accepted { turn, position, start: Start::Compacted })
             }
