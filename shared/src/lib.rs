@@ -21,6 +21,7 @@ pub mod reconciler;
 pub mod seal;
 
 // What every process needs to live.
+pub mod clock;
 pub mod config;
 pub mod lifecycle;
 pub mod ops;
