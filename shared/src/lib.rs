@@ -15,6 +15,7 @@ pub mod usage;
 pub mod queue;
 pub mod store;
 pub mod stream;
+pub mod windows;
 
 // What more than one process decides over them.
 pub mod reconciler;

@@ -9,3 +9,4 @@ mod sessions;
 mod setup;
 mod streams;
 mod submit;
+mod windows;
