@@ -20,6 +20,7 @@ pub mod windows;
 // What more than one process decides over them.
 pub mod reconciler;
 pub mod seal;
+pub mod settlement;
 
 // What every process needs to live.
 pub mod clock;

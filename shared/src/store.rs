@@ -22,6 +22,7 @@ mod rows;
 mod sessions;
 mod submit;
 mod turns;
+mod usage;
 mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
@@ -31,6 +32,7 @@ pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
+pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -2,10 +2,11 @@
 //!
 //! The counters are the reference's keys (`usage-tools.md` §1.2). Beside them each user has their
 //! *reservations* (a hash: turn to amount and time) and the *settled steps* of the week (a set),
-//! which make counting a step twice impossible. One sorted set of all reservations lets those be
+//! which make counting a step twice impossible: they are remembered as long as a window is open in
+//! which they count, since nobody knows how late a process wakes up that was about to count one. One sorted set of all reservations lets those be
 //! found whose turn is gone. Losing all of it costs this week's counts, nothing else.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -41,6 +42,17 @@ impl From<fred::error::Error> for WindowsError {
     }
 }
 
+impl From<WindowsError> for StreamError {
+    fn from(error: WindowsError) -> Self {
+        match error {
+            WindowsError::Server(error) => error,
+            WindowsError::Corrupt => {
+                Self::Broken(fred::error::Error::new(fred::error::ErrorKind::Parse, error.to_string()))
+            }
+        }
+    }
+}
+
 impl WindowsError {
     /// The same call may work later. It may also have worked: an answer can be lost.
     pub fn is_passing(&self) -> bool {
@@ -61,8 +73,19 @@ pub struct Windows {
     pool: Pool,
     prefix: String,
     clustered: bool,
-    scripts: Arc<Scripts>,
 }
+
+/// Made once: their hashes are computed then.
+static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
+    let script = |text: &str| Script::from_lua(format!("{}\n{text}", include_str!("windows/counter.lua")));
+    Scripts {
+        look: script(include_str!("windows/look.lua")),
+        reserve: script(include_str!("windows/reserve.lua")),
+        settle: script(include_str!("windows/settle.lua")),
+        reset: script(include_str!("windows/reset.lua")),
+        unlock: Script::from_lua(include_str!("windows/unlock.lua")),
+    }
+});
 
 struct Scripts {
     look: Script,
@@ -97,13 +120,15 @@ pub enum Reserved {
 }
 
 /// A step to be counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct StepUse {
     /// Its turn.
+    #[sqlx(rename = "turn_id")]
     pub turn: TurnId,
     /// Which model call of the turn.
     pub step: i32,
     /// What it weighs.
+    #[sqlx(rename = "weighted_tokens")]
     pub weighted: i64,
     /// When it was used, which says in which windows it counts.
     pub used_at: DateTime<Utc>,
@@ -130,16 +155,8 @@ pub enum Settled {
 impl Windows {
     /// The windows behind the connections of `streams`.
     pub fn over(streams: &Streams) -> Self {
-        let script = |text: &str| Script::from_lua(format!("{}\n{text}", include_str!("windows/counter.lua")));
-        let scripts = Scripts {
-            look: script(include_str!("windows/look.lua")),
-            reserve: script(include_str!("windows/reserve.lua")),
-            settle: script(include_str!("windows/settle.lua")),
-            reset: script(include_str!("windows/reset.lua")),
-            unlock: Script::from_lua(include_str!("windows/unlock.lua")),
-        };
         let (pool, prefix, clustered) = streams.connections();
-        Self { pool, prefix, clustered, scripts: Arc::new(scripts) }
+        Self { pool, prefix, clustered }
     }
 
     /// What the counters of a user say at `now`.
@@ -149,8 +166,7 @@ impl Windows {
             self.counter_key(Window::Weekly, user, now),
             self.reset_count_key(user, now),
         ];
-        let (word, daily, weekly, resets): (String, i64, i64, i64) =
-            self.run(&self.scripts.look, keys, Vec::new()).await?;
+        let (word, daily, weekly, resets): (String, i64, i64, i64) = self.run(&SCRIPTS.look, keys, Vec::new()).await?;
         not_corrupt(&word)?;
         Ok(Standing { used: Used { daily, weekly }, resets })
     }
@@ -181,7 +197,7 @@ impl Windows {
         // The index first, on the same connection: what is in the index alone is harmless.
         let (noted, reserved) = tokio::join!(
             self.note_reservation(user, turn, now),
-            self.run::<(String, i64, i64, i64)>(&self.scripts.reserve, keys, args)
+            self.run::<(String, i64, i64, i64)>(&SCRIPTS.reserve, keys, args)
         );
         let (word, daily, weekly, _others) = reserved?;
         noted?;
@@ -224,7 +240,7 @@ impl Windows {
             weekly_ttl.into(),
             i64::from(then == Then::HasEnded).into(),
         ];
-        let settle = self.run::<(String, i64, i64)>(&self.scripts.settle, keys, args);
+        let settle = self.run::<(String, i64, i64)>(&SCRIPTS.settle, keys, args);
         let (settled, dropped) = tokio::join!(settle, async {
             if then == Then::HasEnded { self.drop_note(user, step.turn).await } else { Ok(()) }
         });
@@ -232,13 +248,6 @@ impl Windows {
         dropped?;
         not_corrupt(&word)?;
         Ok(Settled::Counted(Used { daily, weekly }))
-    }
-
-    /// Forgets that steps were counted, once nobody will ask to count them again.
-    pub async fn forget_settled(&self, user: &UserId, steps: &[(TurnId, i32)]) -> Result<(), WindowsError> {
-        let members: Vec<String> = steps.iter().map(|(turn, step)| settled_member(*turn, *step)).collect();
-        let _gone: i64 = within(self.pool.next().srem(self.settled_key(user), members)).await?;
-        Ok(())
     }
 
     async fn run<R: FromValue>(&self, script: &Script, keys: Vec<String>, args: Vec<Value>) -> Result<R, WindowsError> {

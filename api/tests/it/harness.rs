@@ -293,7 +293,7 @@ impl Api {
         ];
         let usage = TokenUsage { prompt: 3, completion: 2, ..TokenUsage::default() };
         let parts = vec![Part::Text { id: Some(id), text: text.into() }];
-        let step = StepCommit { step: 1, parts, usage, chunk_sequence: 4 };
+        let step = StepCommit { step: 1, parts, usage, used_at: chrono::Utc::now(), chunk_sequence: 4 };
         let end = TurnEnd::Completed(FinishReason::Stop);
         self.append(turn, 4, ending).await;
         self.store.finish(turn, &end, Some(&step)).await.unwrap();

@@ -63,7 +63,7 @@ impl Windows {
     /// Frees a lock, unless it lapsed and is another's now.
     pub async fn unlock_reset(&self, user: &UserId, lock: &Lock) -> Result<(), WindowsError> {
         let _freed: i64 =
-            self.run(&self.scripts.unlock, vec![self.reset_lock_key(user)], vec![lock.token.as_str().into()]).await?;
+            self.run(&super::SCRIPTS.unlock, vec![self.reset_lock_key(user)], vec![lock.token.as_str().into()]).await?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Windows {
             day_left.into(),
             LAST_KEPT.into(),
         ];
-        let (word, weekly): (String, i64) = self.run(&self.scripts.reset, keys, args).await?;
+        let (word, weekly): (String, i64) = self.run(&super::SCRIPTS.reset, keys, args).await?;
         super::not_corrupt(&word)?;
         Ok(match word.as_str() {
             "done" => Carried::Out(weekly),

@@ -6,7 +6,8 @@
 --       6 '1' if the turn has ended, and its reservation with it
 -- Returns {word, daily, weekly}: counted, known or corrupt.
 --
--- The set remembers as long as a window is open in which a step could be counted twice.
+-- The set remembers as long as a window is open in which a step could be counted twice: to the end
+-- of the week, some 90 bytes a step.
 local daily, weekly = counter(KEYS[1]), counter(KEYS[2])
 if not (daily and weekly) then return {'corrupt', 0, 0} end
 

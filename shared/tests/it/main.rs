@@ -6,6 +6,7 @@ mod cancels;
 mod outbox;
 mod queue;
 mod sessions;
+mod settlement;
 mod setup;
 mod streams;
 mod submit;

@@ -55,7 +55,13 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
     assert_eq!(entries().await, 0, "it is kept");
 
     lapse().await;
-    let last = StepCommit { step: 1, parts: Vec::new(), usage: TokenUsage::default(), chunk_sequence: 1 };
+    let last = StepCommit {
+        step: 1,
+        parts: Vec::new(),
+        usage: TokenUsage::default(),
+        used_at: chrono::Utc::now(),
+        chunk_sequence: 1,
+    };
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), Some(&last)).await.unwrap();
     assert_eq!(entries().await, 0, "it has ended");
 
