@@ -18,6 +18,8 @@ pub mod stream;
 pub mod windows;
 
 // What more than one process decides over them.
+pub mod limits;
+pub mod meter;
 pub mod reconciler;
 pub mod seal;
 pub mod settlement;
@@ -25,6 +27,7 @@ pub mod settlement;
 // What every process needs to live.
 pub mod clock;
 pub mod config;
+pub mod flags;
 pub mod lifecycle;
 pub mod ops;
 pub mod telemetry;

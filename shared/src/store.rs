@@ -14,6 +14,7 @@ use crate::id::UserId;
 
 mod attempts;
 mod cancels;
+mod limits;
 mod messages;
 mod outbox;
 mod queue;
@@ -27,6 +28,7 @@ mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
+pub use limits::LimitOverride;
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};
