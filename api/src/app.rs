@@ -20,10 +20,12 @@ pub mod delete_session;
 pub mod edit_queue;
 pub mod publication;
 pub mod read_session;
+pub mod read_usage;
 pub mod resume_turn;
 pub mod submit_turn;
 
 use publication::Publications;
+use read_usage::Usage;
 
 /// What the use cases work with.
 pub struct App {
@@ -31,6 +33,7 @@ pub struct App {
     streams: Streams,
     publisher: Publisher,
     relay: Relay,
+    usage: Usage,
     publications: Publications,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -68,11 +71,12 @@ impl App {
         streams: Streams,
         publisher: Publisher,
         relay: Relay,
+        usage: Usage,
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, publications, stop, tasks }
+        Self { store, streams, publisher, relay, usage, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

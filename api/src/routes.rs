@@ -15,6 +15,7 @@ use crate::openapi::{self, DocumentError};
 mod aliases;
 mod messages;
 mod models;
+mod moment;
 mod nullable;
 mod playground;
 mod queue;
@@ -24,7 +25,9 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod usage;
 
+pub use moment::Moment;
 pub use nullable::Nullable;
 
 /// Groups of operations.
@@ -38,6 +41,8 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// Usage limits.
+    Usage,
     /// Health, settings, and schemas for code generation.
     Service,
 }
@@ -62,6 +67,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        usage::UsageRoutes,
         service::ServiceRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(

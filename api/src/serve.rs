@@ -14,6 +14,7 @@ use copilot_shared::telemetry::{self, BadFilter};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::app::read_usage::Usage;
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
@@ -85,7 +86,9 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
 
-    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, stop.clone(), lifecycle.tasks.clone());
+    let usage = Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() };
+    let tasks = lifecycle.tasks.clone();
+    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, usage, stop.clone(), tasks);
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;

@@ -58,6 +58,8 @@ codes! {
     TurnInProgress = "turn_in_progress",
     /// The user has too many turns in flight.
     TooManyTurns = "too_many_turns",
+    /// A usage limit is reached.
+    UsageLimitReached = "usage_limit_reached",
     /// The idempotency key was used for another request.
     IdempotencyConflict = "idempotency_conflict",
     /// The message id is another message's.

@@ -2,6 +2,7 @@
 
 use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
+use copilot_shared::meter::MeterError;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
 use copilot_shared::store::{ClaimSessionError, StoreError, SubmitError};
@@ -12,11 +13,14 @@ use super::{Code, Problem};
 use crate::app::check_health::Down;
 use crate::app::edit_queue::QueueEditError;
 use crate::app::resume_turn::ResumeError;
-use crate::app::submit_turn::AttachError;
+use crate::app::submit_turn::{AttachError, SubmitTurnError};
 use crate::app::{SessionError, StopError};
 
 /// After how many seconds a user with too many turns may try again.
 const TURNS_PASS: u64 = 5;
+
+/// After how many seconds the usage counters may be readable again (usage.md).
+const COUNTERS_RETURN: u64 = 30;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -126,6 +130,32 @@ impl From<SubmitError> for Problem {
                 Self::new(StatusCode::CONFLICT, Code::MessageIdTaken, "The message id is another message's.")
             }
             SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubmitTurnError> for Problem {
+    fn from(error: SubmitTurnError) -> Self {
+        match error {
+            SubmitTurnError::Usage(error) => error.into(),
+            SubmitTurnError::Refused(error) => error.into(),
+        }
+    }
+}
+
+impl From<MeterError> for Problem {
+    fn from(error: MeterError) -> Self {
+        match error {
+            MeterError::Reached(reached) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::UsageLimitReached, reached.to_string())
+                    .retry_after(reached.retry_after())
+            }
+            MeterError::Unreadable(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "usage cannot be read");
+                Self::unavailable("Your usage cannot be checked right now. Please try again.")
+                    .retry_after(COUNTERS_RETURN)
+            }
+            MeterError::Store(error) => error.into(),
         }
     }
 }

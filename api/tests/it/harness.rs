@@ -4,18 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_api::app::App;
+use copilot_api::app::read_usage::{ResetTerms, Usage};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
 use copilot_shared::chunk::{Chunk, Frame};
+use copilot_shared::clock::Clock;
+use copilot_shared::flags::Flags;
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
+use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
+use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
 use copilot_shared::stream::{Append, Appended, Streams};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::usage::limits::TokenLimits;
+use copilot_shared::windows::Windows;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
@@ -32,6 +39,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) streams: Streams,
+    pub(crate) windows: Windows,
     pub(crate) stop: CancellationToken,
     client: TestClient<BoxEndpoint<'static, Response>>,
     pub(crate) services: Services,
@@ -42,6 +50,36 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    pub(crate) limits: Limits,
+}
+
+/// How much users may use, and on what terms more.
+pub(crate) struct Limits {
+    pub(crate) limits: TokenLimits,
+    pub(crate) fail: FailPolicy,
+    pub(crate) estimate: i64,
+    pub(crate) clock: Clock,
+    pub(crate) reset: ResetTerms,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            limits: TokenLimits { daily: 0, weekly: 0 },
+            fail: FailPolicy::Closed,
+            estimate: 100,
+            clock: Clock::system(),
+            reset: ResetTerms { cost: 500, most: 5 },
+        }
+    }
+}
+
+impl Limits {
+    fn usage(&self, store: &Store, streams: &Streams) -> Usage {
+        let book = LimitBook::new(store.clone(), Flags::default(), self.limits);
+        let settings = MeterSettings { fail: self.fail, estimate: self.estimate };
+        Usage { meter: Meter::new(Windows::over(streams), book, self.clock.clone(), settings), reset: self.reset }
+    }
 }
 
 /// An answer that was read to its end.
@@ -224,7 +262,9 @@ impl Api {
     ) -> Self {
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
-        let app = App::new(store.clone(), streams.clone(), publisher, relay, stop.clone(), TaskTracker::new());
+        let usage = settings.limits.usage(&store, &streams);
+        let windows = usage.meter.windows().clone();
+        let app = App::new(store.clone(), streams.clone(), publisher, relay, usage, stop.clone(), TaskTracker::new());
         let site = Site {
             app: Arc::new(app),
             gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),
@@ -232,7 +272,7 @@ impl Api {
             development_key: true,
         };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
-        Self { store, streams, stop, client, services }
+        Self { store, streams, windows, stop, client, services }
     }
 
     pub(crate) fn ask(&self, method: &str, path: impl Into<String>) -> Ask<'_> {

@@ -17,3 +17,5 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod usage;
