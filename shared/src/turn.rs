@@ -65,6 +65,8 @@ pub enum ErrorCode {
     AttemptsExhausted,
     /// A usage limit was reached in the middle of the turn.
     LimitReached,
+    /// The usage counters could not be read before a model call.
+    UsageUnavailable,
     /// The live stream was lost with its server.
     StreamLost,
     /// The queue held a message that nobody can read.
@@ -83,6 +85,7 @@ impl ErrorCode {
             Self::QueueTimeout => "queue_timeout",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::LimitReached => "limit_reached",
+            Self::UsageUnavailable => "usage_unavailable",
             Self::StreamLost => "stream_lost",
             Self::UnreadableMessage => "unreadable_message",
             Self::Internal => "internal_error",
@@ -160,13 +163,14 @@ impl TurnEnd {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ProviderError,
         Self::ContextTooLong,
         Self::StepLimit,
         Self::QueueTimeout,
         Self::AttemptsExhausted,
         Self::LimitReached,
+        Self::UsageUnavailable,
         Self::StreamLost,
         Self::UnreadableMessage,
         Self::Internal,

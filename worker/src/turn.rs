@@ -6,10 +6,12 @@ use copilot_shared::chunk::Chunk;
 use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::windows::Then;
 
 use crate::running::Signals;
 use crate::worker::Worker;
 
+mod allowance;
 mod calls;
 mod persist;
 mod prompt;
@@ -18,6 +20,7 @@ mod step;
 mod title;
 mod writer;
 
+use allowance::Allowance;
 use persist::Persistence;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
@@ -64,6 +67,7 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    allowance: Allowance,
 }
 
 /// Runs a claimed turn to its end, or until it is lost or handed back.
@@ -89,8 +93,9 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
-    let mut attempt =
-        Attempt { worker: Arc::clone(worker), turn: claimed.turn, signals, writer: recovered.writer, persistence };
+    let allowance = Allowance::new(&worker.meter, &claimed.turn, &signals, &worker.settled);
+    let worker = Arc::clone(worker);
+    let mut attempt = Attempt { worker, turn: claimed.turn, signals, writer: recovered.writer, persistence, allowance };
     let ending = if claimed.losses > MAX_LOSSES {
         let sentence = "The answer could not be completed after several attempts.";
         Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::AttemptsExhausted, sentence)), last: None }
@@ -103,9 +108,6 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Re
 impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
     async fn answer(&mut self, committed: i32, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
-        if committed == 0 {
-            title::begin(&self.worker, self.turn.session_id);
-        }
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
             return Ok(Ending { end: TurnEnd::Cancelled, last: None });
         }
@@ -114,19 +116,28 @@ impl Attempt {
         }
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
         for step in committed + 1..=MAX_STEPS {
+            let refusal = self.allowance.refusal().await?;
             self.at_boundary().await?;
             if self.signals.cancel.is_cancelled() {
                 return Ok(Ending { end: TurnEnd::Cancelled, last: None });
             }
+            if let Some(failure) = refusal {
+                return Ok(Ending { end: TurnEnd::Failed(failure), last: None });
+            }
+            if step == 1 {
+                title::begin(&self.worker, self.turn.session_id);
+            }
             let done = self.run_step(step, &history).await?;
-            let commit =
-                StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
+            let used_at = self.worker.meter.now();
+            let chunk_sequence = self.writer.flush().await?;
+            let commit = StepCommit { step, parts: done.parts, usage: done.usage, used_at, chunk_sequence };
             let end = match done.end {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
                 StepEnd::Failed(failure) => TurnEnd::Failed(failure),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
+                    self.allowance.settle(&commit, Then::GoesOn).await;
                     prompt::remember_step(&mut history, &commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
@@ -179,12 +190,18 @@ impl Attempt {
         self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
         let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
+        // Before the last chunk: who has seen the end, and asks, is to find it counted.
+        let settled = match &ending.last {
+            Some(step) => self.allowance.settle(step, Then::HasEnded).await,
+            None => self.allowance.release().await,
+        };
         self.writer.end(&ending.end, usage);
         self.worker.publish(&next).await;
         metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
-                if self.worker.sealed.try_send(self.turn.id).is_err() {
+                // Sealing settles, so what is not settled is left to be sealed.
+                if !settled || self.worker.sealed.try_send(self.turn.id).is_err() {
                     tracing::debug!(turn.id = %self.turn.id, "left to the reconciler to note as sealed");
                 }
                 Ok(())
