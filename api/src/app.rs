@@ -1,6 +1,7 @@
 //! The use cases, one a file, each with the ways in which it can fail. No HTTP here.
 
 use copilot_shared::id::TurnId;
+use copilot_shared::ledger::Ledger;
 use copilot_shared::queue::Publisher;
 use copilot_shared::seal::SealError;
 use copilot_shared::session::Session;
@@ -8,6 +9,7 @@ use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::auth::Place;
 use crate::relay::Relay;
@@ -19,6 +21,7 @@ pub mod create_session;
 pub mod delete_session;
 pub mod edit_queue;
 pub mod publication;
+pub mod read_credits;
 pub mod read_session;
 pub mod read_usage;
 pub mod resume_turn;
@@ -33,10 +36,27 @@ pub struct App {
     streams: Streams,
     publisher: Publisher,
     relay: Relay,
+    ledger: Ledger,
     usage: Usage,
     publications: Publications,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// What the use cases stand on.
+pub struct Foundations {
+    /// PostgreSQL.
+    pub store: Store,
+    /// Redis.
+    pub streams: Streams,
+    /// RabbitMQ.
+    pub publisher: Publisher,
+    /// The way of the chunks to the viewers.
+    pub relay: Relay,
+    /// Credits.
+    pub ledger: Ledger,
+    /// What users use, and may use.
+    pub usage: Usage,
 }
 
 /// A session was not to be had.
@@ -65,18 +85,11 @@ pub enum StopError {
 }
 
 impl App {
-    /// The use cases over these servers. Their tasks are `tasks` and end after `stop`.
-    pub fn new(
-        store: Store,
-        streams: Streams,
-        publisher: Publisher,
-        relay: Relay,
-        usage: Usage,
-        stop: CancellationToken,
-        tasks: TaskTracker,
-    ) -> Self {
+    /// The use cases. Their tasks are `tasks` and end after `stop`.
+    pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        let Foundations { store, streams, publisher, relay, ledger, usage } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, usage, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, usage, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.
@@ -88,7 +101,7 @@ impl App {
     /// Publishes turns that may run now, in the background: their outbox entries are there already.
     fn publish_soon(&self, turns: impl IntoIterator<Item = TurnId>) {
         for turn in turns {
-            self.tasks.spawn(self.publications.clone().publish(turn));
+            self.tasks.spawn(self.publications.clone().publish(turn).in_current_span());
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig, UsageConfig};
+use copilot_shared::config::{CreditConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::app::read_usage::ResetTerms;
@@ -64,6 +64,9 @@ pub struct ServeConfig {
     /// On what terms users may have their day reset.
     #[command(flatten)]
     pub reset: ResetConfig,
+    /// What users have and spend.
+    #[command(flatten)]
+    pub credits: CreditConfig,
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
@@ -237,6 +240,7 @@ mod tests {
             ("--allow-anonymous-sessions", "perhaps", "ALLOW_ANONYMOUS_SESSIONS"),
             ("--jwt-sign-algorithm", "none", "JWT_SIGN_ALGORITHM"),
             ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
+            ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
             let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
@@ -268,6 +272,8 @@ mod tests {
             "REDIS_URL",
             "RABBITMQ_URL",
             "CHAT_STREAM_TTL",
+            "ENABLE_CREDIT",
+            "NUM_USER_CREDITS_REFILL",
             "LOG_FORMAT",
         ] {
             assert!(help.contains(&format!("[env: {name}]")), "{name}");

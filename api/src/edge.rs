@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use copilot_shared::telemetry::TraceContext;
 use futures_util::FutureExt;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::web::{Compress, CompressionAlgo};
@@ -103,6 +104,7 @@ pub fn guarded(inner: impl Endpoint + 'static, edge: Edge) -> impl Endpoint<Outp
             let id = request_id(&request);
             let method = request.method().clone();
             let span = tracing::info_span!("request", %id, %method, path = request.uri().path());
+            TraceContext::received(|name| request.header(name)).adopt(&span);
             let began = Instant::now();
             let mut response = edge.answer(&inner, request).instrument(span.clone()).await;
             response.headers_mut().insert(REQUEST_ID, id_header(&id));

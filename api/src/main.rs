@@ -36,8 +36,9 @@ async fn main() -> ExitCode {
 }
 
 async fn migrate(config: &MigrateConfig) -> Result<(), Failure> {
-    telemetry::init(&config.logs)?;
+    let traces = telemetry::init(&config.logs, "copilot-api")?;
     config.servers.store(&config.turns)?.migrate().await?;
+    traces.close().await;
     println!("The database's schema is up to date.");
     Ok(())
 }

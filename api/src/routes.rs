@@ -13,6 +13,7 @@ use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
 mod aliases;
+mod credits;
 mod messages;
 mod models;
 mod moment;
@@ -43,6 +44,8 @@ pub enum Tag {
     Queue,
     /// Usage limits.
     Usage,
+    /// What the caller has and spent, in cents.
+    Credits,
     /// Health, settings, and schemas for code generation.
     Service,
 }
@@ -68,6 +71,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         turns::TurnRoutes,
         queue::QueueRoutes,
         usage::UsageRoutes,
+        credits::CreditRoutes,
         service::ServiceRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(

@@ -10,11 +10,11 @@ use copilot_shared::queue::Publisher;
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
-use copilot_shared::telemetry::{self, BadFilter};
+use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::app::read_usage::Usage;
+use crate::app::{App, Foundations};
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
@@ -30,9 +30,9 @@ pub enum ServeError {
     /// The settings make no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log filter is no filter.
+    /// The process cannot speak of itself.
     #[error(transparent)]
-    Logs(#[from] BadFilter),
+    Telemetry(#[from] TelemetryError),
     /// The signals cannot be heard.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -58,9 +58,11 @@ pub enum ServeError {
 
 /// Serves until SIGTERM or SIGINT, and then until every request is answered.
 pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
-    telemetry::init(&config.logs)?;
+    let traces = telemetry::init(&config.logs, "copilot-api")?;
     let lifecycle = Lifecycle::on_signals().map_err(ServeError::Signals)?;
-    serve_until(config, lifecycle).await
+    let ended = serve_until(config, lifecycle).await;
+    traces.close().await;
+    ended
 }
 
 /// Serves until `lifecycle.stop`.
@@ -86,9 +88,15 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
 
-    let usage = Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() };
-    let tasks = lifecycle.tasks.clone();
-    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, usage, stop.clone(), tasks);
+    let foundations = Foundations {
+        store: store.clone(),
+        streams: streams.clone(),
+        publisher: publisher.clone(),
+        relay,
+        ledger: config.credits.ledger(store.clone()),
+        usage: Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() },
+    };
+    let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;

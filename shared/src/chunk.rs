@@ -249,14 +249,18 @@ pub enum FrameError {
     Chunk(#[source] serde_json::Error),
 }
 
-/// Reads stored frames back. An unknown chunk type is an error: only the fold parses, and a fold
-/// with a chunk left out would be a wrong message.
+/// Reads stored frames back. What only a newer version knows, a chunk or a comment, is left out: two
+/// versions run side by side during a deploy, and a client of the old one still gets the frame itself.
 pub fn parse_frames(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
     let mut frames = Vec::new();
     let mut sequence = None;
     for line in bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
         if let Some(json) = line.strip_prefix(b"data: ") {
-            frames.push(Frame::Chunk(sequence.take(), serde_json::from_slice(json).map_err(FrameError::Chunk)?));
+            let sequence = sequence.take();
+            match serde_json::from_slice(json) {
+                Ok(chunk) => frames.push(Frame::Chunk(sequence, chunk)),
+                Err(error) => left_out(json).then_some(()).ok_or(FrameError::Chunk(error))?,
+            }
         } else if let Some(id) = line.strip_prefix(b"id: ") {
             sequence = Some(parse_sequence(id).ok_or_else(|| malformed(line))?);
         } else if let Some(json) = line.strip_prefix(b": usage ") {
@@ -268,11 +272,25 @@ pub fn parse_frames(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
                 cache_creation: comment.cache_creation_tokens,
                 estimated: false,
             }));
-        } else {
+        } else if !line.starts_with(b": ") {
             return Err(malformed(line));
         }
     }
     Ok(frames)
+}
+
+/// Is this a chunk, though none that we know?
+fn left_out(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Typed<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: std::borrow::Cow<'a, str>,
+    }
+    let later = serde_json::from_slice::<Typed<'_>>(json);
+    if let Ok(Typed { kind }) = &later {
+        tracing::debug!(%kind, "a chunk of a newer version was left out of a fold");
+    }
+    later.is_ok()
 }
 
 fn malformed(line: &[u8]) -> FrameError {
@@ -367,6 +385,19 @@ mod tests {
         assert_eq!(frames[0], Frame::Chunk(Some(7), Chunk::StartStep));
         assert!(matches!(&frames[1], Frame::Usage(usage) if usage.total() == 3));
         assert!(matches!(&frames[2], Frame::Chunk(Some(8), Chunk::TextDelta { delta, .. }) if delta == "a\n\nb"));
+    }
+
+    #[test]
+    fn what_only_a_newer_version_knows_is_left_out_of_a_fold_and_nothing_else_is() {
+        let bytes = b"id: 01a20f01-2615-751f-80aa-9d3c371f469e:1\ndata: {\"type\":\"start-step\",\"later\":1}\n\n\
+            id: 01a20f01-2615-751f-80aa-9d3c371f469e:2\ndata: {\"type\":\"data-hologram\",\"data\":{}}\n\n\
+            : price {}\n\n\
+            id: 01a20f01-2615-751f-80aa-9d3c371f469e:3\ndata: {\"type\":\"finish-step\"}\n\n";
+        let known = [Frame::Chunk(Some(1), Chunk::StartStep), Frame::Chunk(Some(3), Chunk::FinishStep)];
+        assert_eq!(parse_frames(bytes).unwrap(), known);
+        for broken in ["data: {\"type\":", "data: [1]", "what: is this"] {
+            assert!(parse_frames(broken.as_bytes()).is_err(), "{broken}");
+        }
     }
 
     #[test]

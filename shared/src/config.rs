@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 
 use crate::clock::Clock;
+use crate::credit::{Amount, Cents};
 use crate::flags::{Flags, WrittenFlags};
+use crate::ledger::{Ledger, Mode};
 use crate::limits::LimitBook;
 use crate::meter::{FailPolicy, Meter, MeterSettings};
 use crate::queue::{Broker, Topology};
@@ -107,6 +110,25 @@ impl UsageConfig {
         let limits = LimitBook::new(store.clone(), Flags::of(self.feature_flags.clone()), configured);
         let settings = MeterSettings { fail: self.rate_limit_fail, estimate: self.chat_turn_token_estimate };
         Meter::new(Windows::over(streams), limits, Clock::system(), settings)
+    }
+}
+
+/// What users have and spend.
+#[derive(Debug, Clone, Args)]
+pub struct CreditConfig {
+    /// Users have credits, in cents, and spend them; otherwise nothing costs anything
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "false", value_parser = BoolishValueParser::new())]
+    pub enable_credit: bool,
+    /// What each month (UTC) fills a user's credits up to, in cents; 0 for no refill
+    #[arg(long, env, hide_env_values = true, default_value_t = 1500, value_parser = clap::value_parser!(i64).range(0..=Amount::MAX))]
+    pub num_user_credits_refill: i64,
+}
+
+impl CreditConfig {
+    /// The credits of this deployment.
+    pub fn ledger(&self, store: Store) -> Ledger {
+        let enabled = Mode::Enabled { refill: Cents(self.num_user_credits_refill) };
+        Ledger::new(store, if self.enable_credit { enabled } else { Mode::Disabled })
     }
 }
 

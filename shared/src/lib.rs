@@ -2,6 +2,7 @@
 
 // The nouns of the domain: pure, no I/O.
 pub mod chunk;
+pub mod credit;
 pub mod cursor;
 pub mod fold;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod stream;
 pub mod windows;
 
 // What more than one process decides over them.
+pub mod ledger;
 pub mod limits;
 pub mod meter;
 pub mod reconciler;

@@ -14,6 +14,7 @@ use crate::id::UserId;
 
 mod attempts;
 mod cancels;
+mod credits;
 mod limits;
 mod messages;
 mod outbox;
@@ -21,6 +22,7 @@ mod queue;
 mod reconcile;
 mod rows;
 mod sessions;
+mod steering;
 mod submit;
 mod turns;
 mod usage;
@@ -28,6 +30,7 @@ mod workers;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
+pub use credits::{GrantError, Recorded, SpendError};
 pub use limits::LimitOverride;
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;

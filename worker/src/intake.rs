@@ -78,6 +78,8 @@ async fn claim(worker: &Worker, turn: TurnId, redelivered: bool) -> Option<Claim
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery) {
     let (turn, attempt) = (claimed.turn.id, claimed.turn.attempt);
     let body = delivery.body.clone();
+    let span = tracing::info_span!("turn", turn.id = %turn, attempt = attempt.0, otel.kind = "consumer");
+    delivery.trace.adopt(&span);
     let exhausted = claimed.losses > turn::MAX_LOSSES;
     let signals = worker.running.enter(turn, attempt, delivery);
     if claimed.cancel_requested {
@@ -89,7 +91,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
     }
     tracing::debug!(turn.id = %turn, attempt = attempt.0, losses = claimed.losses, "a turn was claimed");
     metrics::counter!("copilot_attempts_total").increment(1);
-    turn::run(worker, claimed, signals).await;
+    turn::run(worker, claimed, signals, span).await;
     if exhausted && let Err(error) = worker.publisher.publish_dead(&body, "attempts_exhausted").await {
         tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error, "a dead letter could not be published");
     }

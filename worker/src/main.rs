@@ -16,9 +16,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let Command::Run(config) = cli.command();
-    if let Err(error) = telemetry::init(&config.log) {
-        return refuse(&error);
-    }
+    let traces = match telemetry::init(&config.log, "copilot-worker") {
+        Ok(traces) => traces,
+        Err(error) => return refuse(&error),
+    };
     // Another library may bring a second provider, and TLS cannot choose between two.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed before");
@@ -27,7 +28,9 @@ async fn main() -> ExitCode {
         Ok(lifecycle) => lifecycle,
         Err(error) => return refuse(&error),
     };
-    match worker::run(config, lifecycle).await {
+    let ended = worker::run(config, lifecycle).await;
+    traces.close().await;
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }

@@ -8,6 +8,9 @@ use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
 
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
 use crate::running::Signals;
 use crate::worker::Worker;
 
@@ -60,6 +63,14 @@ struct Ending {
     last: Option<StepCommit>,
 }
 
+/// Where a claimed turn stands.
+struct Standing {
+    /// Committed model calls.
+    steps: i32,
+    /// A message waits to be taken up before the next one.
+    is_steered: bool,
+}
+
 /// What an attempt works with.
 struct Attempt {
     worker: Arc<Worker>,
@@ -68,13 +79,15 @@ struct Attempt {
     writer: TurnWriter,
     persistence: Persistence,
     allowance: Allowance,
+    /// Its place in the trace. Not entered as a whole: that would cost time for each token.
+    span: Span,
 }
 
 /// Runs a claimed turn to its end, or until it is lost or handed back.
-pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
+pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals.clone()).await;
+    let outcome = attempt(worker, claimed, signals, span).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -90,24 +103,32 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) {
     }
 }
 
-async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals) -> Result<(), Stopped> {
+async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
     let allowance = Allowance::new(&worker.meter, &claimed.turn, &signals, &worker.settled);
-    let worker = Arc::clone(worker);
-    let mut attempt = Attempt { worker, turn: claimed.turn, signals, writer: recovered.writer, persistence, allowance };
+    let mut attempt = Attempt {
+        worker: Arc::clone(worker),
+        turn: claimed.turn,
+        signals,
+        writer: recovered.writer,
+        persistence,
+        allowance,
+        span,
+    };
     let ending = if claimed.losses > MAX_LOSSES {
         let sentence = "The answer could not be completed after several attempts.";
         Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::AttemptsExhausted, sentence)), last: None }
     } else {
-        attempt.answer(claimed.steps, recovered.open_calls).await?
+        attempt.answer(Standing { steps: claimed.steps, is_steered: claimed.is_steered }, recovered.open_calls).await?
     };
     attempt.finish(ending).await
 }
 
 impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
-    async fn answer(&mut self, committed: i32, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
+    async fn answer(&mut self, standing: Standing, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
+        let first = standing.steps + 1;
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
             return Ok(Ending { end: TurnEnd::Cancelled, last: None });
         }
@@ -115,17 +136,18 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
-        for step in committed + 1..=MAX_STEPS {
-            let refusal = self.allowance.refusal().await?;
-            self.at_boundary().await?;
-            if self.signals.cancel.is_cancelled() {
-                return Ok(Ending { end: TurnEnd::Cancelled, last: None });
-            }
-            if let Some(failure) = refusal {
-                return Ok(Ending { end: TurnEnd::Failed(failure), last: None });
+        for step in first..=MAX_STEPS {
+            if let Some(end) = self.before_step().await? {
+                return Ok(Ending { end, last: None });
             }
             if step == 1 {
                 title::begin(&self.worker, self.turn.session_id);
+            }
+            // Nothing can have come since the claim that could not wait for one step more.
+            let may_be_steered = step > first || standing.is_steered;
+            if may_be_steered && let Some(taken) = self.persistence.take_steering().await? {
+                self.allowance.take_over(&taken).await;
+                history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
             let done = self.run_step(step, &history).await?;
             let used_at = self.worker.meter.now();
@@ -160,14 +182,27 @@ impl Attempt {
         history: &[copilot_shared::message::HistoryMessage],
     ) -> Result<Step, Stopped> {
         let request = prompt::request(&self.worker, &self.turn, history);
+        let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
+            prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
+        call.record("prompt_tokens", step.usage.prompt).record("completion_tokens", step.usage.completion);
         tracing::debug!(turn.id = %self.turn.id, step = number, total_tokens = step.usage.total(), "a model call ended");
         Ok(step)
     }
 
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls).await
+        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
+            .instrument(self.span.clone())
+            .await
+    }
+
+    /// How the turn ends if it may not make another model call.
+    async fn before_step(&mut self) -> Result<Option<TurnEnd>, Stopped> {
+        let refusal = self.allowance.refusal().await?;
+        self.at_boundary().await?;
+        let stopped = self.signals.cancel.is_cancelled().then_some(TurnEnd::Cancelled);
+        Ok(stopped.or(refusal.map(TurnEnd::Failed)))
     }
 
     /// Between two steps a turn can change hands without a trace.
@@ -180,7 +215,7 @@ impl Attempt {
         }
         self.writer.flush().await?;
         self.persistence.hand_back().await?;
-        self.worker.publish(&[self.turn.id]).await;
+        self.worker.publish(&[self.turn.id]).instrument(self.span.clone()).await;
         Err(Stopped::HandedBack)
     }
 
@@ -196,7 +231,7 @@ impl Attempt {
             None => self.allowance.release().await,
         };
         self.writer.end(&ending.end, usage);
-        self.worker.publish(&next).await;
+        self.worker.publish(&next).instrument(self.span.clone()).await;
         metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {

@@ -97,7 +97,7 @@ impl App {
                 }
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Repeated(turn) => self.attached(turn).await,
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn).await,
         }
     }
 
@@ -113,7 +113,7 @@ impl App {
         self.usage.meter.reserve(user, new.id, said).await?;
         let submitted = self.store.submit(session.id, caller, new).await;
         match &submitted {
-            Ok(Submitted::Ready(_) | Submitted::Waiting(..)) => {}
+            Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => {}
             // The turn may be there, and only the answer lost. If it is not, the reconciler finds
             // a reservation without a turn.
             Err(SubmitError::Store(error)) if error.is_passing() => {}

@@ -70,8 +70,6 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
-    /// The wish for a busy session cannot be served.
-    UnsupportedOnBusy = "unsupported_on_busy",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

@@ -208,7 +208,7 @@ impl SubmitBytes {
             file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
             key: check_key(header, message_id)?,
             message_id,
-            on_busy: on_busy(wire.on_busy)?,
+            on_busy: on_busy(wire.on_busy),
         })
     }
 
@@ -276,12 +276,12 @@ fn check_key(header: Option<String>, message_id: Option<MessageId>) -> Result<Op
     }
 }
 
-fn on_busy(wish: Option<WireOnBusy>) -> Result<OnBusy, Problem> {
+fn on_busy(wish: Option<WireOnBusy>) -> OnBusy {
     match wish {
-        None | Some(WireOnBusy::Enqueue) => Ok(OnBusy::Enqueue),
-        Some(WireOnBusy::Reject) => Ok(OnBusy::Reject),
-        Some(WireOnBusy::Interrupt) => Ok(OnBusy::Interrupt),
-        Some(WireOnBusy::Steer) => Err(unprocessable(Code::UnsupportedOnBusy, "steer is not supported yet.")),
+        None | Some(WireOnBusy::Enqueue) => OnBusy::Enqueue,
+        Some(WireOnBusy::Reject) => OnBusy::Reject,
+        Some(WireOnBusy::Interrupt) => OnBusy::Interrupt,
+        Some(WireOnBusy::Steer) => OnBusy::Steer,
     }
 }
 

@@ -69,7 +69,8 @@ pub(super) enum OnBusyWish {
     Reject,
     /// It stops the running turn and runs next.
     Interrupt,
-    /// It is handed to the running turn.
+    /// It is handed to the running turn before its next model call, and the answer is that turn; if
+    /// no call follows, it becomes the next turn.
     Steer,
 }
 

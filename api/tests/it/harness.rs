@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copilot_api::app::App;
 use copilot_api::app::read_usage::{ResetTerms, Usage};
+use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
@@ -12,6 +12,7 @@ use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::clock::Clock;
 use copilot_shared::flags::Flags;
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
+use copilot_shared::ledger::{Ledger, Mode};
 use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
 use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    pub(crate) credits: Mode,
     pub(crate) limits: Limits,
 }
 
@@ -264,7 +266,10 @@ impl Api {
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
         let usage = settings.limits.usage(&store, &streams);
         let windows = usage.meter.windows().clone();
-        let app = App::new(store.clone(), streams.clone(), publisher, relay, usage, stop.clone(), TaskTracker::new());
+        let ledger = Ledger::new(store.clone(), settings.credits);
+        let foundations =
+            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, usage };
+        let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site {
             app: Arc::new(app),
             gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),

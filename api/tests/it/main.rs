@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod credits;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

@@ -16,5 +16,6 @@ mod queue;
 mod resume;
 mod shutdown;
 mod system;
+mod tracing;
 mod usage;
 mod worker_alone;

@@ -95,3 +95,58 @@ async fn a_repeated_submit_attaches_to_its_turn_on_any_api() {
     assert_eq!(conflict.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(conflict.json::<serde_json::Value>().await.unwrap()["code"], "idempotency_conflict");
 }
+
+#[tokio::test]
+async fn a_steering_message_is_taken_up_by_the_running_turn_at_its_next_step() {
+    let system = System::start(1, 1).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let script =
+        "demo:tokens=10,rate=10,bytes=4 demo:tool=calculator,args={\"expression\":\"2+3\"} demo:tokens=1,bytes=5";
+    let mut first = ann.send(&session, script).await;
+    let running = first.until("text-delta").await.id.unwrap().turn_id.to_string();
+    let path = format!("/sessions/{session}/messages");
+    let steer = json!({"message": "demo:tokens=1,bytes=9", "on_busy": "steer", "message_id": uuid::Uuid::new_v4()});
+    for _ in 0..2 {
+        let taken = ann.request(Method::POST, &path).json(&steer).send().await.unwrap();
+        assert_eq!(taken.status(), StatusCode::ACCEPTED);
+        let taken: serde_json::Value = taken.json().await.unwrap();
+        assert_eq!((&taken["turn_id"], &taken["position"]), (&json!(running), &json!(0)), "its answer is that turn");
+    }
+    let answer = first.rest().await;
+    assert!(answer.done);
+    assert_eq!(answer.text().len(), 36 + 9, "the steering message is answered in place of the script's last words");
+
+    let detail = ann.get(&format!("/sessions/{session}")).await;
+    let roles: Vec<&str> = detail["messages"].as_array().unwrap().iter().filter_map(|m| m["role"].as_str()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "user", "assistant"]);
+    assert_eq!(detail["messages"][3]["turn_id"], json!(running));
+    assert_eq!(ann.get(&format!("/sessions/{session}/turns")).await["turns"].as_array().unwrap().len(), 1);
+    let again: serde_json::Value =
+        ann.request(Method::POST, &path).json(&steer).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&again["turn_id"], &again["status"]), (&json!(running), &json!("completed")));
+}
+
+#[tokio::test]
+async fn a_steering_message_that_no_step_takes_up_is_the_next_turn() {
+    let system = System::start(1, 1).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut first = ann.send(&session, "demo:tokens=3 demo:hang").await;
+    let running = first.until("text-delta").await.id.unwrap().turn_id.to_string();
+    let waiting = ann.submit(&session, "demo:tokens=1,bytes=3").await;
+    let steering = json!({"message": "demo:tokens=1,bytes=9", "on_busy": "steer"});
+    let mut steered =
+        crate::client::Stream::open(ann.request(Method::POST, &format!("/sessions/{session}/stream")).json(&steering))
+            .await
+            .unwrap();
+    assert_eq!(steered.until("start").await.chunk().clone(), Chunk::Start { message_id: running.parse().unwrap() });
+    let queue = ann.get(&format!("/sessions/{session}/queue")).await;
+    assert_eq!(queue["queue"][0]["message"], "demo:tokens=1,bytes=9", "it goes before those that wait");
+    let next = queue["queue"][0]["turn_id"].as_str().unwrap().to_owned();
+    ann.cancel(&session).await;
+    assert!(steered.rest().await.done, "it followed the running turn to its end");
+    assert_eq!(ann.replay(&session, &next, None).await.unwrap().rest().await.text().len(), 9);
+    let waiting = waiting["turn_id"].as_str().unwrap();
+    assert_eq!(ann.replay(&session, waiting, None).await.unwrap().rest().await.text().len(), 3);
+}

@@ -26,7 +26,7 @@ async fn submit(services: &Services, store: &Store, session: SessionId, caller: 
             services.publisher().publish_turn(turn.id).await.unwrap();
             turn
         }
-        Submitted::Waiting(turn, _) | Submitted::Repeated(turn) => turn,
+        Submitted::Waiting(turn, _) | Submitted::Steering(turn) | Submitted::Repeated(turn) => turn,
     }
 }
 

@@ -6,12 +6,13 @@ use futures_util::StreamExt;
 use lapin::Acker;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Broker, MessageError, Pause, QueueError, RunTurn};
+use crate::telemetry::TraceContext;
 
 /// Before this, a running turn's message stays unacknowledged, so that the death of its worker
 /// redelivers it at once. After it the lease alone guards the turn: the broker closes the channel
@@ -32,6 +33,8 @@ pub struct TurnDelivery {
     pub received_at: Instant,
     /// The body, for the dead letters.
     pub body: Vec<u8>,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
     acker: Acker,
 }
 
@@ -39,6 +42,7 @@ impl TurnDelivery {
     fn new(delivery: Delivery) -> Self {
         Self {
             message: RunTurn::parse(&delivery.data),
+            trace: trace_of(&delivery),
             redelivered: delivery.redelivered,
             received_at: Instant::now(),
             body: delivery.data,
@@ -61,6 +65,14 @@ impl TurnDelivery {
             tracing::debug!(%error, "a delivery could not be requeued; it will come again");
         }
     }
+}
+
+fn trace_of(delivery: &Delivery) -> TraceContext {
+    let headers = delivery.properties.headers().as_ref();
+    TraceContext::received(|name| match headers?.inner().get(name)? {
+        AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok(),
+        _ => None,
+    })
 }
 
 /// Keeps a consumer alive over every loss of the broker.

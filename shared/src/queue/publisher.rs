@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::{Broker, CancelTurn, PATIENCE, QueueError, RunTurn};
 use crate::id::TurnId;
+use crate::telemetry::TraceContext;
 
 /// After a failed connection, calls fail at once for this long instead of each trying anew.
 const REST: Duration = Duration::from_millis(250);
@@ -64,7 +65,7 @@ impl Publisher {
                 .with_content_type("application/json".into())
                 .with_message_id(turn.to_string().into()),
         };
-        self.publish(&destination, &body(&RunTurn::new(turn))).await
+        self.publish(destination, &body(&RunTurn::new(turn))).await
     }
 
     /// Tells every worker to stop a turn.
@@ -75,7 +76,7 @@ impl Publisher {
             mandatory: false,
             properties: BasicProperties::default().with_content_type("application/json".into()),
         };
-        self.publish(&destination, &body(&CancelTurn::new(turn))).await
+        self.publish(destination, &body(&CancelTurn::new(turn))).await
     }
 
     /// Puts a message that nobody can handle where an operator finds it, with the reason.
@@ -88,7 +89,7 @@ impl Publisher {
             mandatory: true,
             properties: BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers),
         };
-        self.publish(&destination, original).await
+        self.publish(destination, original).await
     }
 
     /// Is there a channel that works, as far as one can know without using it?
@@ -105,7 +106,8 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self, destination: &Destination, body: &[u8]) -> Result<(), QueueError> {
+    async fn publish(&self, destination: Destination, body: &[u8]) -> Result<(), QueueError> {
+        let properties = traced(destination.properties);
         let channel = self.channel().await?;
         let sent = async {
             channel
@@ -114,7 +116,7 @@ impl Publisher {
                     destination.routing_key.as_str().into(),
                     BasicPublishOptions { mandatory: destination.mandatory, ..BasicPublishOptions::default() },
                     body,
-                    destination.properties.clone(),
+                    properties.clone(),
                 )
                 .await?
                 .await
@@ -173,6 +175,15 @@ impl Publisher {
     async fn drop_link(&self) {
         self.link.lock().await.open = None;
     }
+}
+
+/// Adds the trace that the message belongs to.
+fn traced(properties: BasicProperties) -> BasicProperties {
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    for (name, value) in TraceContext::current().headers() {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    properties.with_headers(headers)
 }
 
 fn body(message: &impl Serialize) -> Vec<u8> {

@@ -24,6 +24,8 @@ pub struct Claimed {
     pub losses: i32,
     /// Its user wants it stopped.
     pub cancel_requested: bool,
+    /// A message waits to be taken up by it.
+    pub is_steered: bool,
 }
 
 /// What a claim came to.
@@ -95,6 +97,7 @@ struct ClaimedRow {
     steps: i32,
     losses: i32,
     cancel_requested: bool,
+    is_steered: bool,
 }
 
 #[derive(FromRow)]
@@ -123,7 +126,9 @@ impl Store {
              gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)) \
              SELECT ",
             turn_columns!(),
-            ", t.steps, t.losses, t.cancel_requested_at IS NOT NULL AS cancel_requested FROM t"
+            ", t.steps, t.losses, t.cancel_requested_at IS NOT NULL AS cancel_requested, \
+             EXISTS (SELECT 1 FROM turns s WHERE s.steers = t.id AND s.status = 'queued' AND s.ready_at IS NULL) AS is_steered \
+             FROM t"
         ))
         .bind(turn)
         .bind(worker)
@@ -137,6 +142,7 @@ impl Store {
                 steps: row.steps,
                 losses: row.losses,
                 cancel_requested: row.cancel_requested,
+                is_steered: row.is_steered,
             })));
         }
         self.why_unclaimed(turn).await

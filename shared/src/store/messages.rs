@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::rows::HistoryRow;
+use super::rows::{HistoryRow, StoredParts};
 use super::{Store, StoreError};
 use crate::id::{MessageId, SessionId, TurnId};
 use crate::message::{HistoryMessage, Part, Role};
@@ -44,7 +44,7 @@ struct MessageRow {
     turn_id: TurnId,
     sequence: i64,
     role: Role,
-    parts: Json<Vec<Part>>,
+    parts: Json<StoredParts>,
     created_at: DateTime<Utc>,
     status: TurnStatus,
     duration_ms: Option<i64>,
@@ -58,7 +58,7 @@ impl From<MessageRow> for StoredMessage {
             turn_id: row.turn_id,
             sequence: row.sequence,
             role: row.role,
-            parts: row.parts.0,
+            parts: row.parts.0.0,
             created_at: row.created_at,
             turn_end: (row.is_last && row.status.is_terminal()).then_some((row.status, row.duration_ms)),
         }
@@ -100,7 +100,7 @@ impl Store {
         .bind(turn)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0 }).collect())
+        Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0.0 }).collect())
     }
 
     /// The newest `limit` messages of a conversation, oldest first, as the model reads them.
@@ -114,6 +114,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.reverse();
-        Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0 }).collect())
+        Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0.0 }).collect())
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
+use super::rows::StoredParts;
 use super::{Store, StoreError};
 use crate::id::{SessionId, TurnId};
 use crate::message::{Part, text_of};
@@ -25,7 +26,7 @@ pub struct QueuedMessage {
 struct QueuedRow {
     id: TurnId,
     created_at: DateTime<Utc>,
-    parts: Json<Vec<Part>>,
+    parts: Json<StoredParts>,
 }
 
 impl Store {
@@ -41,7 +42,7 @@ impl Store {
         let queue = rows.into_iter().zip(1..).map(|(row, position)| QueuedMessage {
             turn_id: row.id,
             position,
-            message: text_of(&row.parts),
+            message: text_of(&row.parts.0.0),
             created_at: row.created_at,
         });
         Ok(queue.collect())
@@ -51,7 +52,7 @@ impl Store {
     pub async fn edit_queued(&self, session: SessionId, turn: TurnId, text: &str) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         // The lock keeps the turn from being promoted, and so from being answered, in between.
-        let parts: Option<Json<Vec<Part>>> = sqlx::query_scalar(
+        let parts: Option<Json<StoredParts>> = sqlx::query_scalar(
             "SELECT m.parts FROM turns t JOIN messages m ON m.id = t.message_id \
              WHERE t.id = $1 AND t.session_id = $2 AND t.status = 'queued' AND t.ready_at IS NULL FOR UPDATE OF t",
         )
@@ -59,7 +60,7 @@ impl Store {
         .bind(session)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(Json(parts)) = parts else { return Ok(false) };
+        let Some(Json(StoredParts(parts))) = parts else { return Ok(false) };
         sqlx::query("UPDATE messages m SET parts = $2 FROM turns t WHERE t.id = $1 AND m.id = t.message_id")
             .bind(turn)
             .bind(Json(with_text(parts, text)))

@@ -1,6 +1,8 @@
 //! Rows as they come from PostgreSQL, and the domain values that they become.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -97,5 +99,35 @@ impl From<SessionRow> for Session {
 #[derive(FromRow)]
 pub(super) struct HistoryRow {
     pub(super) role: Role,
-    pub(super) parts: Json<Vec<Part>>,
+    pub(super) parts: Json<StoredParts>,
+}
+
+/// The parts of a stored message, without those of kinds that only a newer version knows: two
+/// versions run side by side during a deploy, and one strange part must not hide a conversation.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Vec<Box<RawValue>>")]
+pub(super) struct StoredParts(pub(super) Vec<Part>);
+
+impl From<Vec<Box<RawValue>>> for StoredParts {
+    fn from(stored: Vec<Box<RawValue>>) -> Self {
+        let known = |part: Box<RawValue>| {
+            serde_json::from_str(part.get())
+                .inspect_err(|error| tracing::warn!(%error, "a part of a message is of an unknown kind"))
+                .ok()
+        };
+        Self(stored.into_iter().filter_map(known).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_newer_version_does_not_hide_the_others() {
+        let stored =
+            r#"[{"type":"text","text":"a","later":1},{"type":"hologram","depth":3},{"type":"text","text":"b"}]"#;
+        let StoredParts(parts) = serde_json::from_str(stored).unwrap();
+        assert_eq!(parts, ["a", "b"].map(|text| Part::Text { id: None, text: text.into() }));
+    }
 }

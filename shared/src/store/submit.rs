@@ -19,6 +19,8 @@ pub enum OnBusy {
     Reject,
     /// Stop it and run next, before those that wait.
     Interrupt,
+    /// Hand the message to it at its next step boundary; if no step follows, run next.
+    Steer,
 }
 
 /// A message to be answered.
@@ -52,6 +54,8 @@ pub enum Submitted {
     Ready(Turn),
     /// Accepted: it waits at this position, the first one being 1.
     Waiting(Turn, i64),
+    /// Accepted: this turn will take the message up, unless it ends before.
+    Steering(Turn),
     /// It was accepted before, under the same key.
     Repeated(Turn),
 }
@@ -131,11 +135,19 @@ impl Store {
         }
         let capped = user.is_some() && self.settings.max_running > 0 && traffic.user_ready >= self.settings.max_running;
         let ready = traffic.session_in_flight == 0 && !capped;
-        let turn = insert_turn(&mut tx, session, user, new, ready).await?;
+        let steered = traffic.current.filter(|_| new.on_busy == OnBusy::Steer);
+        let turn = insert_turn(&mut tx, session, user, new, Start { ready, steered }).await?;
+        let steered = match steered {
+            Some(steered) => Some(turn_to_follow(&mut tx, steered).await?),
+            None => None,
+        };
         if let Some(idempotency) = &new.idempotency {
             insert_key(&mut tx, session, user, idempotency, turn.id).await?;
         }
         tx.commit().await?;
+        if let Some(steered) = steered {
+            return Ok(Submitted::Steering(steered));
+        }
         if ready {
             return Ok(Submitted::Ready(turn));
         }
@@ -185,15 +197,23 @@ async fn find_repeated(
                 .await?;
             Ok(None)
         }
-        Some((hash, turn, false)) if hash == idempotency.body_hash => {
-            let row: TurnRow = sqlx::query_as(concat!("SELECT ", turn_columns!(), " FROM turns t WHERE t.id = $1"))
-                .bind(turn)
-                .fetch_one(&mut *connection)
-                .await?;
-            Ok(Some(row.into()))
-        }
+        Some((hash, turn, false)) if hash == idempotency.body_hash => Ok(Some(turn_to_follow(connection, turn).await?)),
         Some(_) => Err(SubmitError::KeyConflict),
     }
+}
+
+/// The turn whose chunks answer a submit: its own, or the one that its message is to steer.
+async fn turn_to_follow(connection: &mut PgConnection, turn: TurnId) -> Result<Turn, SubmitError> {
+    let row: TurnRow = sqlx::query_as(concat!(
+        "SELECT ",
+        turn_columns!(),
+        " FROM turns t WHERE t.id = coalesce((SELECT r.id FROM turns s JOIN turns r ON r.id = s.steers \
+             WHERE s.id = $1 AND s.status = 'queued' AND s.ready_at IS NULL AND r.status IN ('queued', 'running')), $1)"
+    ))
+    .bind(turn)
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(row.into())
 }
 
 async fn insert_key(
@@ -229,21 +249,32 @@ async fn measure_traffic(tx: Tx<'_>, session: SessionId, user: Option<&UserId>) 
     Ok(traffic)
 }
 
+/// How an accepted turn begins.
+struct Start {
+    /// Nothing is in its way.
+    ready: bool,
+    /// The turn that its message is for.
+    steered: Option<TurnId>,
+}
+
 async fn insert_turn(
     tx: Tx<'_>,
     session: SessionId,
     user: Option<&UserId>,
     new: &NewTurn,
-    ready: bool,
+    start: Start,
 ) -> Result<Turn, SubmitError> {
-    let priority = i16::from(new.on_busy == OnBusy::Interrupt);
+    let priority = match new.on_busy {
+        OnBusy::Enqueue | OnBusy::Reject => 0_i16,
+        OnBusy::Interrupt | OnBusy::Steer => 1,
+    };
     let row: TurnRow = sqlx::query_as(concat!(
         "WITH place AS (UPDATE sessions SET updated_at = now(), next_sequence = next_sequence + $6::boolean::integer \
              WHERE id = $1 RETURNING next_sequence - 1 AS sequence), \
          message AS (INSERT INTO messages (id, session_id, turn_id, sequence, role, parts) \
              SELECT $3, $1, $2, CASE WHEN $6 THEN sequence END, 'user', $5 FROM place), \
-         t AS (INSERT INTO turns (id, session_id, user_id, message_id, priority, ready_at) \
-             VALUES ($2, $1, $4, $3, $7, CASE WHEN $6 THEN now() END) RETURNING *), \
+         t AS (INSERT INTO turns (id, session_id, user_id, message_id, priority, ready_at, steers) \
+             VALUES ($2, $1, $4, $3, $7, CASE WHEN $6 THEN now() END, $9) RETURNING *), \
          box AS (INSERT INTO outbox (turn_id, due_at) SELECT id, now() + $8 FROM t WHERE ready_at IS NOT NULL) \
          SELECT ",
         turn_columns!(),
@@ -254,9 +285,10 @@ async fn insert_turn(
     .bind(new.message_id)
     .bind(user)
     .bind(Json(&new.parts))
-    .bind(ready)
+    .bind(start.ready)
     .bind(priority)
     .bind(interval(DISPATCH_GRACE))
+    .bind(start.steered)
     .fetch_one(&mut **tx)
     .await?;
     Ok(row.into())

@@ -83,12 +83,10 @@ impl Streams {
             for batch in &page.batches {
                 match parse_frames(&batch.frames) {
                     Ok(frames) => fold.apply_frames(frames),
-                    Err(error) => {
-                        // Written by a newer version: what it says is skipped, its place is kept.
-                        tracing::warn!(turn.id = %turn, %error, "a stored batch cannot be folded");
-                        fold.sequence = fold.sequence.max(batch.last);
-                    }
+                    Err(error) => tracing::error!(turn.id = %turn, %error, "a stored batch cannot be folded"),
                 }
+                // What a newer version wrote and we left out keeps its place.
+                fold.sequence = fold.sequence.max(batch.last);
             }
             if !page.more {
                 return Ok(Some(fold));

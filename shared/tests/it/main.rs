@@ -3,11 +3,13 @@
 
 mod attempts;
 mod cancels;
+mod credits;
 mod outbox;
 mod queue;
 mod sessions;
 mod settlement;
 mod setup;
+mod steering;
 mod streams;
 mod submit;
 mod windows;

@@ -94,7 +94,7 @@ async fn concurrent_submits_leave_one_turn_ready_and_the_rest_in_line() {
         .iter()
         .filter_map(|one| match one {
             Submitted::Waiting(_, place) => Some(*place),
-            Submitted::Ready(_) | Submitted::Repeated(_) => None,
+            Submitted::Ready(_) | Submitted::Steering(_) | Submitted::Repeated(_) => None,
         })
         .collect();
     places.sort_unstable();
@@ -168,7 +168,10 @@ async fn the_same_key_and_body_attach_to_the_same_turn() {
         .await
         .into_iter()
         .map(|one| match one {
-            Submitted::Ready(turn) | Submitted::Repeated(turn) | Submitted::Waiting(turn, _) => turn.id,
+            Submitted::Ready(turn)
+            | Submitted::Steering(turn)
+            | Submitted::Repeated(turn)
+            | Submitted::Waiting(turn, _) => turn.id,
         })
         .collect();
     assert_eq!(turns.len(), 1);

@@ -122,6 +122,14 @@ impl Allowance {
         }
     }
 
+    /// Gives back what turns have reserved whose messages are answered by this one now.
+    pub(super) async fn take_over(&self, turns: &[TurnId]) {
+        let Some(user) = &self.user else { return };
+        for &turn in turns {
+            self.meter.release(user, turn).await;
+        }
+    }
+
     fn put_off(&self, error: &WindowsError) -> bool {
         tracing::warn!(turn.id = %self.turn, error = error as &dyn std::error::Error, "usage is counted later");
         false

@@ -11,6 +11,7 @@ use copilot_shared::turn::Turn;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::step::parse_arguments;
 use super::{Persistence, Stopped, TurnWriter};
@@ -105,7 +106,8 @@ async fn run_group(
     let mut running: FuturesUnordered<_> = group
         .into_iter()
         .map(|call| async move {
-            let outcome = worker.tools.call(&call.name, context.clone(), call.input.clone()).await;
+            let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
+            let outcome = worker.tools.call(&call.name, context.clone(), call.input.clone()).instrument(span).await;
             (call, outcome)
         })
         .collect();

@@ -54,6 +54,15 @@ impl Persistence {
         Ok(())
     }
 
+    /// Makes messages that steer the turn part of it. True if the history may have grown.
+    /// The turns whose messages became part of this one; `None` if there surely are none.
+    pub(super) async fn take_steering(&self) -> Result<Option<Vec<TurnId>>, Stopped> {
+        let write = || self.store.take_steering(self.turn.id, self.turn.attempt);
+        let (taken, ambiguous) = self.repeat("steering", write).await;
+        let taken = taken?;
+        Ok((ambiguous || !taken.is_empty()).then_some(taken))
+    }
+
     pub(super) async fn start_calls(&self, calls: &[ToolCallId]) -> Result<(), Stopped> {
         let write = || self.store.start_calls(self.turn.id, self.turn.attempt, calls);
         Ok(self.repeat("start of calls", write).await.0?)

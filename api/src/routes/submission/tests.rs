@@ -70,7 +70,6 @@ fn wrong_fields_are_refused() {
         body.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
         assert_eq!(refusal(&body), Code::ValidationError, "{wrong}");
     }
-    assert_eq!(refusal(&json!({"message": "a", "on_busy": "steer"})), Code::UnsupportedOnBusy);
 }
 
 #[test]
