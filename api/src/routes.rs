@@ -12,6 +12,7 @@ use crate::auth::Gate;
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
+mod admin;
 mod aliases;
 mod credits;
 mod messages;
@@ -48,6 +49,8 @@ pub enum Tag {
     Credits,
     /// Health, settings, and schemas for code generation.
     Service,
+    /// For admins: everybody's turns, limits and credits. Every call is written down.
+    Admin,
 }
 
 /// What the whole site works with.
@@ -73,6 +76,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         usage::UsageRoutes,
         credits::CreditRoutes,
         service::ServiceRoutes,
+        admin::turns::AdminTurnRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

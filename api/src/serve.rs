@@ -87,6 +87,9 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         longest_wait: config.turns.longest_wait(),
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
+    if let Some(keys) = gate.key_ring() {
+        lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
+    }
 
     let foundations = Foundations {
         store: store.clone(),

@@ -54,6 +54,10 @@ uuid_id!(
     /// One worker process, from its start to its end.
     WorkerId
 );
+uuid_id!(
+    /// A message that nobody could handle.
+    DeadLetterId
+);
 
 impl SessionId {
     /// A session id that nobody can guess: anonymous sessions are found by it alone.

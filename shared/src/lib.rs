@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 // The nouns of the domain: pure, no I/O.
+pub mod audit;
 pub mod chunk;
 pub mod credit;
 pub mod cursor;

@@ -12,7 +12,9 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod credits;
 mod limits;
@@ -28,6 +30,7 @@ mod turns;
 mod usage;
 mod workers;
 
+pub use admin::{AdminTurn, TurnFilter};
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
 pub use credits::{GrantError, Recorded, SpendError};

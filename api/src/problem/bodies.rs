@@ -28,6 +28,8 @@ codes! {
     Unauthorized = "unauthorized",
     /// The token was valid once.
     TokenExpired = "token_expired",
+    /// The route is for admins.
+    AdminRequired = "admin_required",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.

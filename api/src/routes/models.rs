@@ -261,6 +261,18 @@ impl From<copilot_shared::turn::TurnStatus> for TurnStatus {
     }
 }
 
+impl From<TurnStatus> for copilot_shared::turn::TurnStatus {
+    fn from(status: TurnStatus) -> Self {
+        match status {
+            TurnStatus::Queued => Self::Queued,
+            TurnStatus::Running => Self::Running,
+            TurnStatus::Completed => Self::Completed,
+            TurnStatus::Failed => Self::Failed,
+            TurnStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
 impl From<Turn> for TurnRecord {
     fn from(turn: Turn) -> Self {
         Self {

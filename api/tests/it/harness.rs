@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    /// Instead of the development key's.
+    pub(crate) gate: Option<Gate>,
     pub(crate) credits: Mode,
     pub(crate) limits: Limits,
 }
@@ -121,8 +123,16 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub(crate) fn by(self, user: &str) -> Self {
+        self.with_role(user, UserRole::User)
+    }
+
+    pub(crate) fn by_admin(self, user: &str) -> Self {
+        self.with_role(user, UserRole::Admin)
+    }
+
+    fn with_role(self, user: &str, role: UserRole) -> Self {
         let user = UserId::parse(user).unwrap();
-        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, UserRole::User, 600).unwrap();
+        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, role, 600).unwrap();
         self.header("authorization", &format!("Bearer {token}"))
     }
 
@@ -262,6 +272,8 @@ impl Api {
         publisher: Publisher,
         settings: Settings,
     ) -> Self {
+        let of_development = || Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap();
+        let gate = settings.gate.unwrap_or_else(of_development);
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
         let usage = settings.limits.usage(&store, &streams);
@@ -270,12 +282,7 @@ impl Api {
         let foundations =
             Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, usage };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
-        let site = Site {
-            app: Arc::new(app),
-            gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),
-            origins: settings.origins,
-            development_key: true,
-        };
+        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, windows, stop, client, services }
     }

@@ -2,6 +2,8 @@
 //! `RABBITMQ_URL`. A test here plays the worker itself.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credits;
@@ -9,6 +11,8 @@ mod credits;
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod identity;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
