@@ -25,6 +25,7 @@ pub mod publication;
 pub mod read_credits;
 pub mod read_session;
 pub mod read_usage;
+pub mod reset_usage;
 pub mod resume_turn;
 pub mod submit_turn;
 

@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod limits;
 pub mod meter;
 pub mod reconciler;
+pub mod reset;
 pub mod seal;
 pub mod settlement;
 

@@ -146,6 +146,11 @@ impl Meter {
         self.clock.now()
     }
 
+    /// What tells it.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The counters themselves.
     pub fn windows(&self) -> &Windows {
         &self.windows

@@ -10,8 +10,10 @@ use chrono::Utc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::id::TurnId;
 use crate::queue::Publisher;
+use crate::reset::end_left_behind;
 use crate::seal::{SealError, end_without_worker, seal};
 use crate::settlement::{release_orphans, settle_overdue};
 use crate::store::{Store, StoreError};
@@ -138,6 +140,7 @@ impl Reconciler {
         let (windows, now) = (Windows::over(&self.streams), Utc::now());
         count("unsettled_steps", settle_overdue(&self.store, &windows, now).await?);
         count("orphaned_reservations", release_orphans(&self.store, &windows, now).await?);
+        count("unfinished_resets", end_left_behind(&self.store, &windows, &Clock::system()).await?);
         let unsettled = u32::try_from(self.store.count_unsettled().await?).unwrap_or(u32::MAX);
         metrics::gauge!("copilot_unsettled_steps").set(unsettled);
         Ok(())

@@ -83,6 +83,7 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         reserve: script(include_str!("windows/reserve.lua")),
         settle: script(include_str!("windows/settle.lua")),
         reset: script(include_str!("windows/reset.lua")),
+        lock: Script::from_lua(include_str!("windows/lock.lua")),
         unlock: Script::from_lua(include_str!("windows/unlock.lua")),
     }
 });
@@ -92,6 +93,7 @@ struct Scripts {
     reserve: Script,
     settle: Script,
     reset: Script,
+    lock: Script,
     unlock: Script,
 }
 

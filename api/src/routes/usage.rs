@@ -1,13 +1,15 @@
-//! Usage limits: how far a user is.
+//! Usage limits: how far a user is, and more of it for money.
 
 use std::sync::Arc;
 
 use copilot_shared::meter::Reading;
 use copilot_shared::usage::window::Window;
 use poem::web::Data;
+use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
+use super::submission::check_key;
 use super::{Moment, Tag};
 use crate::app::App;
 use crate::app::read_usage::ResetTerms;
@@ -53,9 +55,28 @@ impl UsageStatus {
     }
 }
 
+/// A reset that was carried out.
+#[derive(Debug, Object)]
+#[oai(rename = "RateLimitResetResponse")]
+pub(super) struct ResetResponse {
+    /// Always true.
+    success: bool,
+    /// Cents that were taken.
+    credits_charged: i64,
+    /// Cents that were left.
+    remaining_balance: i64,
+    /// The usage right after it.
+    usage: UsageStatus,
+}
+
 pub(super) struct ReadingUsage;
 impl Statuses for ReadingUsage {
     const STATUSES: &'static [u16] = &[401, 500, 503];
+}
+
+pub(super) struct Resetting;
+impl Statuses for Resetting {
+    const STATUSES: &'static [u16] = &[400, 401, 402, 422, 429, 500, 503];
 }
 
 #[OpenApi(prefix_path = "/api/chat", tag = "Tag::Usage")]
@@ -70,5 +91,29 @@ impl UsageRoutes {
         user: SignedIn,
     ) -> Result<Json<UsageStatus>, Refused<ReadingUsage>> {
         Ok(Json(UsageStatus::new(&app.read_usage(&user.0).await?, app.reset_terms())))
+    }
+
+    /// Buy a reset of your day
+    ///
+    /// Empties the daily window and takes as much off the weekly one, for `reset_cost` cents. With an
+    /// `Idempotency-Key` a repeated call charges once and is answered the same. A reset that failed
+    /// after it was paid is paid back.
+    #[oai(path = "/usage/reset", method = "post", operation_id = "reset_usage")]
+    async fn reset(
+        &self,
+        Data(app): Data<&Arc<App>>,
+        user: SignedIn,
+        /// Makes the call idempotent
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
+    ) -> Result<Json<ResetResponse>, Refused<Resetting>> {
+        let key = check_key(key.0, None)?;
+        let done = app.reset_usage(&user.0, key.as_deref()).await?;
+        Ok(Json(ResetResponse {
+            success: true,
+            credits_charged: done.charged,
+            remaining_balance: done.balance,
+            usage: UsageStatus::new(&done.reading, app.reset_terms()),
+        }))
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copilot_api::app::read_usage::{ResetTerms, Usage};
+pub(crate) use copilot_api::app::read_usage::ResetTerms;
+use copilot_api::app::read_usage::Usage;
 use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;

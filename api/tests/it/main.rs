@@ -18,6 +18,8 @@ mod outages;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod streams;

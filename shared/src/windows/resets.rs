@@ -1,7 +1,10 @@
 //! Emptying windows: the paid reset of a day under its lock, and an admin's reset.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use fred::prelude::*;
+use tokio::time::Instant;
 
 use super::{Windows, WindowsError, within};
 use crate::id::UserId;
@@ -16,10 +19,25 @@ const LOCKED_FOR: i64 = 10;
 /// How long the last reset is remembered, in seconds: longer than one stays unfinished.
 const LAST_KEPT: i64 = 8 * 86_400;
 
+/// How long after its beginning a reset may still be carried out, in milliseconds. Whoever gives
+/// up later than that knows that no command of theirs is still to come.
+const CARRIED_OUT_WITHIN: i64 = 6_000;
+
 /// The right to reset, until it is freed or lapses. Its token tells whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Lock {
     token: String,
+    /// When it stops being good for anything, by the server's clock, in milliseconds since 1970.
+    deadline: i64,
+    taken: Instant,
+}
+
+impl Lock {
+    /// Is it too late to carry anything out under it?
+    pub fn is_spent(&self) -> bool {
+        // Some more than the server grants: it counts from before the answer came.
+        self.taken.elapsed() > Duration::from_millis(CARRIED_OUT_WITHIN.unsigned_abs() + 500)
+    }
 }
 
 /// A reset that was paid for.
@@ -38,9 +56,11 @@ pub struct ResetOrder {
 /// What became of a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carried {
-    /// It is carried out, now or by an earlier call. This is what the week's counter says.
-    Out(i64),
-    /// The lock was lost.
+    /// It is carried out. This is what the week's counter says.
+    Now(i64),
+    /// It was carried out by an earlier call. This is what the week's counter says now.
+    Before(i64),
+    /// The lock was lost, or it is too late.
     Unlocked,
     /// The day has room: there is nothing to reset.
     Room,
@@ -53,11 +73,11 @@ pub enum Carried {
 impl Windows {
     /// Takes a user's lock; `None` while another reset holds it.
     pub async fn lock_reset(&self, user: &UserId) -> Result<Option<Lock>, WindowsError> {
-        let lock = Lock { token: uuid::Uuid::new_v4().to_string() };
-        let (key, until) = (self.reset_lock_key(user), Some(Expiration::EX(LOCKED_FOR)));
-        let set: Option<String> =
-            within(self.pool.next().set(key, lock.token.as_str(), until, Some(SetOptions::NX), false)).await?;
-        Ok(set.map(|_ok| lock))
+        let token = uuid::Uuid::new_v4().to_string();
+        let args = vec![token.as_str().into(), LOCKED_FOR.into()];
+        let taken_at: i64 = self.run(&super::SCRIPTS.lock, vec![self.reset_lock_key(user)], args).await?;
+        let lock = || Lock { token, deadline: taken_at + CARRIED_OUT_WITHIN, taken: Instant::now() };
+        Ok((taken_at > 0).then(lock))
     }
 
     /// Frees a lock, unless it lapsed and is another's now.
@@ -93,11 +113,13 @@ impl Windows {
             order.most.into(),
             day_left.into(),
             LAST_KEPT.into(),
+            lock.deadline.into(),
         ];
         let (word, weekly): (String, i64) = self.run(&super::SCRIPTS.reset, keys, args).await?;
         super::not_corrupt(&word)?;
         Ok(match word.as_str() {
-            "done" => Carried::Out(weekly),
+            "done" => Carried::Now(weekly),
+            "known" => Carried::Before(weekly),
             "room" => Carried::Room,
             "weekly" => Carried::Weekly,
             "exhausted" => Carried::Exhausted,
@@ -110,7 +132,7 @@ impl Windows {
     async fn of_an_ended_day(&self, user: &UserId, order: &ResetOrder) -> Result<Carried, WindowsError> {
         let last: Option<String> = within(self.pool.next().get(self.last_reset_key(user))).await?;
         if last == Some(order.id.to_string()) {
-            return Ok(Carried::Out(self.look(user, order.at).await?.used.weekly));
+            return Ok(Carried::Before(self.look(user, order.at).await?.used.weekly));
         }
         Ok(Carried::Room)
     }

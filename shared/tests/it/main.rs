@@ -6,6 +6,7 @@ mod cancels;
 mod credits;
 mod outbox;
 mod queue;
+mod resets;
 mod sessions;
 mod settlement;
 mod setup;

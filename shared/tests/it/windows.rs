@@ -1,8 +1,10 @@
 //! Counters, reservations and resets in a real Redis.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use copilot_shared::id::{TurnId, UserId};
-use copilot_shared::testing::Services;
+use copilot_shared::testing::{Services, eventually};
 use copilot_shared::usage::limits::{Reached, TokenLimits, Used};
 use copilot_shared::usage::window::Window;
 use copilot_shared::windows::{Carried, Reserved, ResetOrder, Settled, StepUse, Then, Windows, WindowsError};
@@ -208,7 +210,7 @@ async fn a_reset_empties_the_day_and_gives_the_week_back_what_the_day_held() {
         let lock = windows.lock_reset(&ann()).await.unwrap().unwrap();
         let order = order(Uuid::new_v4(), LIMITS);
         let carried = windows.carry_out_reset(&ann(), &lock, &order, thursday()).await.unwrap();
-        assert_eq!(carried, Carried::Out(after));
+        assert_eq!(carried, Carried::Now(after));
         windows.unlock_reset(&ann(), &lock).await.unwrap();
         assert_eq!(windows.look(&ann(), thursday()).await.unwrap().used, used(0, after));
         let day: bool = redis.exists(format!("{}usage:daily:ann:2026-03-26", services.redis_prefix)).await.unwrap();
@@ -234,7 +236,7 @@ async fn a_missing_week_stays_missing() {
     let lock = windows.lock_reset(&ann()).await.unwrap().unwrap();
     let order = order(Uuid::new_v4(), LIMITS);
     let carried = windows.carry_out_reset(&ann(), &lock, &order, thursday()).await.unwrap();
-    assert_eq!(carried, Carried::Out(0));
+    assert_eq!(carried, Carried::Now(0));
     let week: bool = redis.exists(key("weekly:ann:2026-W13")).await.unwrap();
     assert!(!week, "a key without an end would never expire");
 }
@@ -245,22 +247,35 @@ async fn a_reset_is_carried_out_once_and_only_under_its_lock() {
     let windows = services.windows();
     windows.set_used(&ann(), used(10_000, 45_000), thursday()).await.unwrap();
     let lock = windows.lock_reset(&ann()).await.unwrap().unwrap();
-    assert_eq!(windows.lock_reset(&ann()).await.unwrap(), None, "one at a time");
+    assert!(windows.lock_reset(&ann()).await.unwrap().is_none(), "one at a time");
     let order = order(Uuid::new_v4(), LIMITS);
-    for _ in 0..3 {
-        let carried = windows.carry_out_reset(&ann(), &lock, &order, thursday()).await.unwrap();
-        assert_eq!(carried, Carried::Out(35_000), "a repeated call is answered the same");
-    }
+    let user = ann();
+    let carry_out = || windows.carry_out_reset(&user, &lock, &order, thursday());
+    assert_eq!(carry_out().await.unwrap(), Carried::Now(35_000));
+    assert_eq!(carry_out().await.unwrap(), Carried::Before(35_000), "a repeated call changes nothing");
     windows.unlock_reset(&ann(), &lock).await.unwrap();
     let late = windows.carry_out_reset(&ann(), &lock, &order, thursday()).await.unwrap();
-    assert_eq!(late, Carried::Out(35_000));
+    assert_eq!(late, Carried::Before(35_000));
     let other = ResetOrder { id: Uuid::new_v4(), ..order };
     let unlocked = windows.carry_out_reset(&ann(), &lock, &other, thursday()).await.unwrap();
     assert_eq!(unlocked, Carried::Unlocked, "a command that comes late does nothing");
     let theirs = windows.lock_reset(&ann()).await.unwrap().unwrap();
     windows.unlock_reset(&ann(), &lock).await.unwrap();
-    assert_eq!(windows.lock_reset(&ann()).await.unwrap(), None, "nobody frees another's lock");
+    assert!(windows.lock_reset(&ann()).await.unwrap().is_none(), "nobody frees another's lock");
     windows.unlock_reset(&ann(), &theirs).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_that_comes_too_late_does_nothing_though_its_lock_stands() {
+    let services = Services::isolated().await;
+    let windows = services.windows();
+    windows.set_used(&ann(), used(10_000, 45_000), thursday()).await.unwrap();
+    let lock = windows.lock_reset(&ann()).await.unwrap().unwrap();
+    eventually("the lock is spent", Duration::from_secs(9), || async { lock.is_spent().then_some(()) }).await;
+    assert!(windows.lock_reset(&ann()).await.unwrap().is_none(), "it has not lapsed");
+    let order = order(Uuid::new_v4(), LIMITS);
+    assert_eq!(windows.carry_out_reset(&ann(), &lock, &order, thursday()).await.unwrap(), Carried::Unlocked);
+    assert_eq!(windows.look(&ann(), thursday()).await.unwrap().used, used(10_000, 45_000));
 }
 
 #[tokio::test]
