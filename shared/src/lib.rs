@@ -30,6 +30,7 @@ pub mod settlement;
 
 // What every process needs to live.
 pub mod clock;
+pub mod compaction;
 pub mod config;
 pub mod flags;
 pub mod lifecycle;

@@ -27,6 +27,7 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
 mod usage;
 mod workers;

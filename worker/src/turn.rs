@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
+use copilot_shared::message::HistoryMessage;
 use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
@@ -12,6 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::running::Signals;
+use crate::tools::Breaker;
 use crate::worker::Worker;
 
 mod allowance;
@@ -19,12 +21,14 @@ mod calls;
 mod persist;
 mod prompt;
 mod recovery;
+mod room;
 mod step;
 mod title;
 mod writer;
 
 use allowance::Allowance;
 use persist::Persistence;
+use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
 
@@ -33,6 +37,10 @@ pub const MAX_LOSSES: i32 = 5;
 
 /// Model calls that one turn may make.
 const MAX_STEPS: i32 = 30;
+
+/// How often a model call is made whose conversation does not fit, each time with less of it
+/// (`usage-tools.md` §8.7).
+const MAX_TRIES: u32 = 3;
 
 /// Why an attempt stops without having ended its turn.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +87,8 @@ struct Attempt {
     writer: TurnWriter,
     persistence: Persistence,
     allowance: Allowance,
+    room: Room,
+    breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
 }
@@ -114,6 +124,8 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         writer: recovered.writer,
         persistence,
         allowance,
+        room: Room::new(worker.window),
+        breaker: Breaker::default(),
         span,
     };
     let ending = if claimed.losses > MAX_LOSSES {
@@ -149,7 +161,7 @@ impl Attempt {
                 self.allowance.take_over(&taken).await;
                 history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
-            let done = self.run_step(step, &history).await?;
+            let done = self.run_step(step, &mut history).await?;
             let used_at = self.worker.meter.now();
             let chunk_sequence = self.writer.flush().await?;
             let commit = StepCommit { step, parts: done.parts, usage: done.usage, used_at, chunk_sequence };
@@ -157,6 +169,10 @@ impl Attempt {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
                 StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Calls(calls) if self.gives_up(&calls) => TurnEnd::Failed(Failure::new(
+                    ErrorCode::EmptyToolCalls,
+                    "The model kept calling tools without any arguments. Please try again, perhaps in other words.",
+                )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
                     self.allowance.settle(&commit, Then::GoesOn).await;
@@ -176,11 +192,24 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(
-        &mut self,
-        number: i32,
-        history: &[copilot_shared::message::HistoryMessage],
-    ) -> Result<Step, Stopped> {
+    async fn run_step(&mut self, number: i32, history: &mut Vec<HistoryMessage>) -> Result<Step, Stopped> {
+        self.writer.send(Chunk::StartStep);
+        let mut used = TokenUsage::default();
+        let mut tries = MAX_TRIES;
+        loop {
+            used += self.make_room(history).await?;
+            let mut step = self.call_model(number, history).await?;
+            tries -= 1;
+            if tries > 0 && step.found_no_room() {
+                self.room.halve(history);
+                continue;
+            }
+            step.usage += used;
+            return Ok(step);
+        }
+    }
+
+    async fn call_model(&mut self, number: i32, history: &[HistoryMessage]) -> Result<Step, Stopped> {
         let request = prompt::request(&self.worker, &self.turn, history);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
@@ -190,11 +219,23 @@ impl Attempt {
         Ok(step)
     }
 
+    /// Is it time to stop a model that calls tools without arguments?
+    fn gives_up(&mut self, calls: &[calls::Call]) -> bool {
+        let lacks_arguments = calls.iter().any(|call| call.lacks_arguments(&self.worker.tools));
+        self.breaker.gives_up(lacks_arguments)
+    }
+
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
-            .instrument(self.span.clone())
-            .await
+        let runner = calls::Runner {
+            worker: &self.worker,
+            turn: &self.turn,
+            persistence: &self.persistence,
+            writer: &mut self.writer,
+            signals: &self.signals,
+            breaker: &mut self.breaker,
+        };
+        runner.run(calls).instrument(self.span.clone()).await
     }
 
     /// How the turn ends if it may not make another model call.

@@ -156,7 +156,7 @@ fn said_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::Context { url, content } => url.len() + content.len(),
-        Part::ToolCall { .. } | Part::ToolResult { .. } => 0,
+        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => 0,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::ModelRequest;
 use crate::worker::Worker;
 
 /// Messages that are read back at most.
-const HISTORY_LIMIT: i64 = 1_000;
+pub(super) const HISTORY_LIMIT: i64 = 1_000;
 
 /// Kept word for word stable, so that providers' caches hit.
 const SYSTEM: &str = "You are Copilot, a helpful assistant. Answer in the language of the user, in Markdown, briefly \
@@ -22,7 +22,8 @@ const SYSTEM: &str = "You are Copilot, a helpful assistant. Answer in the langua
 pub(super) async fn history(persistence: &Persistence, session: SessionId) -> Result<Vec<HistoryMessage>, Stopped> {
     let mut history = persistence.history(session, HISTORY_LIMIT).await?;
     // A cut through the middle of a turn would leave tool results without their calls.
-    let start = history.iter().position(|message| message.role == Role::User).unwrap_or(history.len());
+    let start =
+        history.iter().position(|message| matches!(message.role, Role::User | Role::System)).unwrap_or(history.len());
     history.drain(..start);
     Ok(history)
 }
@@ -46,6 +47,12 @@ pub(super) async fn remember_results(
         }
     }
     Ok(())
+}
+
+/// Bytes of a request beside its messages.
+pub(super) fn overhead(worker: &Worker) -> usize {
+    let tools = worker.tools.specs();
+    SYSTEM.len() + tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum::<usize>()
 }
 
 /// The request of the next model call.
