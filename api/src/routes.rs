@@ -77,6 +77,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         credits::CreditRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
+        admin::dead_letters::DeadLetterRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

@@ -7,12 +7,14 @@ use std::time::Duration;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 mod cancel;
+mod dead;
 mod intake;
 mod message;
 mod publisher;
 mod topology;
 
 pub use cancel::CancelListener;
+pub use dead::{DeadLetterDelivery, DeadLetterIntake};
 pub use intake::{Intake, LONGEST_UNACKNOWLEDGED, TurnDelivery};
 pub use message::{CancelTurn, MessageError, RunTurn};
 pub use publisher::Publisher;

@@ -1,9 +1,11 @@
 //! The adapters against the real servers.
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
+mod administration;
 mod attempts;
 mod cancels;
 mod credits;
+mod dead_letters;
 mod outbox;
 mod queue;
 mod resets;
