@@ -87,6 +87,18 @@ impl Broker {
         Ok(())
     }
 
+    /// Takes the way to the dead letters' queue away, until somebody connects: for tests.
+    #[cfg(feature = "testing")]
+    pub async fn block_dead_letters(&self) -> Result<(), QueueError> {
+        let (connection, channel) = self.connect().await?;
+        let dead = self.topology.dead();
+        channel
+            .queue_unbind(dead.as_str().into(), dead.as_str().into(), "".into(), lapin::types::FieldTable::default())
+            .await?;
+        intake::close(&connection).await;
+        Ok(())
+    }
+
     /// Connects to the first node that answers and declares the topology.
     async fn connect(&self) -> Result<(Connection, Channel), QueueError> {
         let mut last = QueueError::TimedOut;

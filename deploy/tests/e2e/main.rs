@@ -12,6 +12,7 @@ mod cancel;
 mod chaos;
 mod client;
 mod compaction;
+mod dead_letters;
 mod provider;
 mod queue;
 mod resume;
