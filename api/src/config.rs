@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
@@ -62,6 +62,12 @@ pub struct ServeConfig {
     /// How turns are run and kept.
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// What users have and spend.
+    #[command(flatten)]
+    pub credits: CreditConfig,
+    /// Who is told what happens.
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
@@ -265,6 +271,7 @@ mod tests {
             ("--allow-anonymous-sessions", "perhaps", "ALLOW_ANONYMOUS_SESSIONS"),
             ("--jwt-sign-algorithm", "none", "JWT_SIGN_ALGORITHM"),
             ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
+            ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
             let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
@@ -299,6 +306,11 @@ mod tests {
             "REDIS_URL",
             "RABBITMQ_URL",
             "CHAT_STREAM_TTL",
+            "ENABLE_CREDIT",
+            "NUM_USER_CREDITS_REFILL",
+            "APP_ENV",
+            "POSTHOG_API_KEY",
+            "POSTHOG_HOST",
             "LOG_FORMAT",
         ] {
             assert!(help.contains(&format!("[env: {name}]")), "{name}");

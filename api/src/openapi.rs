@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::auth::ACT_AS_HEADER;
+use crate::tool_responses;
 
 /// Where the admins' own routes live.
 const ADMIN_PREFIX: &str = "/api/copilot/admin";
@@ -16,6 +17,9 @@ pub enum DocumentError {
     /// The framework emitted something else than a document.
     #[error("the OpenAPI document has no {0}")]
     Lacks(&'static str),
+    /// Two schemas want one name.
+    #[error("the OpenAPI document has two schemas called {0}")]
+    Twice(String),
 }
 
 /// The document as pretty JSON.
@@ -27,6 +31,8 @@ pub fn document() -> Result<String, DocumentError> {
     root.insert("servers".into(), json!([{ "url": "/" }]));
     offer_impersonation(root);
     for_each_object(&mut document, &bare_media_types);
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    tool_responses::add_schemas(schemas.ok_or(DocumentError::Lacks("schemas"))?).map_err(DocumentError::Twice)?;
     Ok(serde_json::to_string_pretty(&document)?)
 }
 

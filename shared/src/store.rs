@@ -26,7 +26,9 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
+mod understanding;
 mod workers;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};

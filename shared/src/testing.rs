@@ -18,6 +18,10 @@ use crate::queue::{Broker, Publisher, Topology};
 use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
 
+mod witness;
+
+pub use witness::{Reply, Seen, Witness};
+
 /// The servers, and the names that only this test uses.
 #[derive(Debug)]
 pub struct Services {

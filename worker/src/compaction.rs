@@ -9,7 +9,7 @@ mod transcript;
 mod truncate;
 
 pub use split::split;
-pub use tokens::{Gauge, tokens_in};
+pub use tokens::{Gauge, bytes, length, tokens_in};
 pub use transcript::transcript;
 pub use truncate::truncate;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
@@ -13,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::tools::Toolbox;
+use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -36,8 +38,14 @@ pub struct Worker {
     pub model_name: String,
     /// The model that names sessions and its name, if any does.
     pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// How much of a conversation it is told.
+    pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
+    /// What tools may use.
+    pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -62,6 +70,12 @@ pub enum WorkerError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
+    /// A tool's arguments have no valid schema.
+    #[error(transparent)]
+    Tools(#[from] SchemaError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -94,6 +108,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         None => None,
     };
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -102,7 +117,10 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
-        tools: Toolbox::built_in(),
+        window: config.model.window(),
+        tools: Toolbox::built_in()?,
+        resources: Resources { store: store.clone() },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -145,6 +163,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;

@@ -4,7 +4,7 @@ use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
-use copilot_shared::store::{ClaimSessionError, StoreError, SubmitError};
+use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
 use copilot_shared::stream::StreamError;
 use poem::http::StatusCode;
 
@@ -168,6 +168,26 @@ impl From<SubmitError> for Problem {
                 Self::new(StatusCode::CONFLICT, Code::MessageIdTaken, "The message id is another message's.")
             }
             SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::UnknownUser => Self::new(StatusCode::NOT_FOUND, Code::UserNotFound, "User not found."),
+            GrantError::TooMuch(too_much) => {
+                let detail = format!("The user has {} already and cannot have so much more.", too_much.balance);
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BalanceTooHigh, detail)
+            }
+            GrantError::Conflict => {
+                let detail = "The key was used for another transaction of this user.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::IdempotencyConflict, detail)
+            }
+            GrantError::Disabled => {
+                Self::new(StatusCode::BAD_REQUEST, Code::CreditsDisabled, "Credits are disabled here.")
+            }
+            GrantError::Store(error) => error.into(),
         }
     }
 }

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod credits;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -23,3 +27,5 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod understanding;

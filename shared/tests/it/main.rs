@@ -1,6 +1,7 @@
 //! The adapters against the real servers.
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
 
+mod analytics;
 mod administration;
 mod attempts;
 mod cancels;
@@ -13,3 +14,4 @@ mod setup;
 mod steering;
 mod streams;
 mod submit;
+mod understanding;

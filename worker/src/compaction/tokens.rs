@@ -26,6 +26,16 @@ pub fn tokens_in(text: &str) -> usize {
     }
 }
 
+/// The bytes of a message.
+pub fn bytes(message: &HistoryMessage) -> usize {
+    message.parts.iter().map(|part| text_of(part).len()).sum()
+}
+
+/// The tokens of a message.
+pub fn length(message: &HistoryMessage) -> usize {
+    PER_MESSAGE + message.parts.iter().map(|part| tokens_in(&text_of(part))).sum::<usize>()
+}
+
 /// Counts a conversation that only grows at its end, each message once.
 #[derive(Debug, Default)]
 pub struct Gauge {
@@ -37,7 +47,7 @@ pub struct Gauge {
 impl Gauge {
     /// Are these messages, and `overhead` bytes beside them, longer than so many tokens?
     pub fn exceeds(&mut self, messages: &[HistoryMessage], overhead: usize, budget: usize) -> bool {
-        let bytes: usize = messages.iter().flat_map(|message| &message.parts).map(|part| text_of(part).len()).sum();
+        let bytes: usize = messages.iter().map(bytes).sum();
         if bytes + overhead <= budget * BYTES_PER_TOKEN_AT_LEAST {
             return false;
         }
@@ -45,7 +55,7 @@ impl Gauge {
             *self = Self::default();
         }
         for message in messages.iter().skip(self.counted) {
-            self.tokens += PER_MESSAGE + message.parts.iter().map(|part| tokens_in(&text_of(part))).sum::<usize>();
+            self.tokens += length(message);
         }
         self.counted = messages.len();
         self.bytes = bytes;
@@ -56,14 +66,16 @@ impl Gauge {
 /// What of a part reaches the model as text.
 pub(super) fn text_of(part: &Part) -> std::borrow::Cow<'_, str> {
     match part {
-        Part::Text { text, .. } | Part::Reasoning { text, .. } => text.into(),
+        Part::Text { text, .. }
+        | Part::Reasoning { text, .. }
+        | Part::ToolResult { outcome: ToolOutcome::Error(text), .. } => text.into(),
         Part::ToolCall { input, .. } => input.to_string().into(),
         Part::ToolResult { outcome: ToolOutcome::Output(output), .. } => match output.as_str() {
             Some(text) => text.into(),
             None => output.to_string().into(),
         },
-        Part::ToolResult { outcome: ToolOutcome::Error(text), .. } => text.into(),
         Part::Context { content, .. } => content.into(),
+        Part::Compaction { .. } => "".into(),
     }
 }
 

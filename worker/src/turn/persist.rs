@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use copilot_shared::id::{SessionId, ToolCallId, TurnId};
+use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::message::{HistoryMessage, ToolOutcome};
 use copilot_shared::store::{Fenced, PendingCall, StepCommit, Store, StoreError};
 use copilot_shared::turn::{Turn, TurnEnd};
+use copilot_shared::understanding::Understanding;
 use copilot_shared::usage::TokenUsage;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,23 @@ impl Persistence {
 
     pub(super) async fn history(&self, session: SessionId, limit: i64) -> Result<Vec<HistoryMessage>, Stopped> {
         self.read("history", || self.store.history(session, limit)).await
+    }
+
+    pub(super) async fn history_with_places(
+        &self,
+        session: SessionId,
+        limit: i64,
+    ) -> Result<Vec<(i64, HistoryMessage)>, Stopped> {
+        self.read("history", || self.store.history_with_places(session, limit)).await
+    }
+
+    pub(super) async fn save_summary(&self, up_to: i64, summary: &str) -> Result<(), Stopped> {
+        let write = || self.store.save_summary(self.turn.id, self.turn.attempt, up_to, summary);
+        Ok(self.repeat("summary", write).await.0?)
+    }
+
+    pub(super) async fn understanding(&self, user: &UserId) -> Result<Understanding, Stopped> {
+        self.read("understanding", || self.store.understanding(user)).await
     }
 
     pub(super) async fn calls_of_step(&self, turn: TurnId, step: i32) -> Result<Vec<PendingCall>, Stopped> {
