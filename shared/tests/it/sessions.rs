@@ -115,7 +115,7 @@ async fn a_claimed_sessions_turn_counts_to_the_user_and_lets_the_users_next_one_
     // The worker still knows the turn as nobody's.
     assert_eq!(running.turn.user_id, None);
     let done = TurnEnd::Completed(FinishReason::Stop);
-    assert_eq!(store.finish(&running.turn, &done, None).await.unwrap(), [next.id]);
+    assert_eq!(store.finish(&running.turn, &done, None).await.unwrap().next, [next.id]);
 }
 
 #[tokio::test]
