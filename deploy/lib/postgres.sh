@@ -24,8 +24,9 @@ postgres_begin() {
   bin=$(postgres_bin) || die "$home was made by a PostgreSQL $(cat "$home/data/PG_VERSION"), which is not installed"
   [ -s "$home/data/PG_VERSION" ] || postgres_init "$bin" "$home"
   postgres_adopt "$home/data" && return
-  # Tests may lose their data, so they need not wait for the disk.
-  if [ "$SERVER_MODE" = throwaway ]; then options=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off); fi
+  # Tests may lose their data with the machine, so they need not wait for the disk; a crash of the
+  # server alone must lose nothing, since they crash it.
+  if [ "$SERVER_MODE" = throwaway ]; then options=(-c fsync=off -c full_page_writes=off); fi
   spawn postgres "$LOG_DIR/postgres.log" "${AS_OWNER[@]}" "$bin/postgres" -D "$home/data" -p "$POSTGRES_PORT" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400 "${options[@]}"
 }
@@ -67,6 +68,10 @@ postgres_ready() {
   fi
   unset PGPASSWORD
 }
+
+# PostgreSQL's immediate shutdown: nothing is saved, no client is told. Killed outright, it would
+# leave its children behind.
+postgres_crash() { stop_process postgres QUIT 10; }
 
 # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave by itself.
 postgres_end() { stop_process postgres INT 30; }
