@@ -52,7 +52,8 @@ impl Servers {
     #[must_use]
     pub fn from_env() -> Self {
         let server = |variable: &str| {
-            std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run deploy/test, or name a server"))
+            std::env::var(variable)
+                .unwrap_or_else(|_| panic!("{variable} is not set; run deploy/test, or name a server"))
         };
         Self {
             database_url: server("DATABASE_URL"),

@@ -16,8 +16,6 @@ pub enum Server {
 }
 
 impl Server {
-    pub const ALL: [Self; 3] = [Self::Redis, Self::RabbitMq, Self::Postgres];
-
     /// Its name for `deploy/services`.
     const fn name(self) -> &'static str {
         match self {
