@@ -11,6 +11,7 @@ mod bad_input;
 mod cancel;
 mod chaos;
 mod client;
+mod latency;
 mod outages;
 mod queue;
 mod resume;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use copilot_shared::testing::{Services, eventually};
 use futures_util::future::join_all;
@@ -142,10 +142,16 @@ impl Process {
     pub async fn ready(&self, patience: Duration) {
         let url = format!("http://{}/health/ready", self.ops);
         let client = http();
-        eventually("the process is ready", patience, || async {
-            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
-        })
-        .await;
+        let began = Instant::now();
+        loop {
+            let state = match client.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => return,
+                Ok(answer) => answer.text().await.unwrap_or_else(|error| error.to_string()),
+                Err(error) => format!("{error:?}"),
+            };
+            assert!(began.elapsed() < patience, "process {:?} is not ready: {state}", self.child.id());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Asks it how it is until it names this part as down.
