@@ -15,11 +15,8 @@ use crate::system::{Process, System};
 const TURNS: usize = 5;
 /// The lease of the hanging workers, the default of the shipped ones.
 const LEASE_SECONDS: &str = "10";
-const CAPLESS: [(&str, &str); 3] = [
-    ("MAX_RUNNING_TURNS_PER_USER", "0"),
-    ("MAX_IN_FLIGHT_TURNS_PER_USER", "0"),
-    ("WORKER_CONCURRENCY", "200"),
-];
+const CAPLESS: [(&str, &str); 3] =
+    [("MAX_RUNNING_TURNS_PER_USER", "0"), ("MAX_IN_FLIGHT_TURNS_PER_USER", "0"), ("WORKER_CONCURRENCY", "200")];
 
 fn rounds(by_default: usize) -> usize {
     std::env::var("LATENCY_ROUNDS").map_or(by_default, |rounds| rounds.parse().expect("LATENCY_ROUNDS is a number"))
