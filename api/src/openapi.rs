@@ -47,11 +47,8 @@ fn offer_impersonation(root: &mut Map<String, Value>) {
             parameters.push(json!({ "$ref": "#/components/parameters/ActAsUserId" }));
         }
         if let Some(responses) = entry(operation, "responses", json!({})).and_then(Value::as_object_mut) {
-            responses.entry("403").or_insert_with(|| {
-                let schema = json!({ "$ref": "#/components/schemas/Error" });
-                let content = json!({ "application/json": { "schema": schema } });
-                json!({ "description": "The caller may not do this", "content": content })
-            });
+            responses.entry("403").or_insert_with(|| error("The caller may not do this", "Error"));
+            responses.entry("422").or_insert_with(|| error("A field is not as it must be", "UnprocessableError"));
         }
     }
     let parameter = json!({
@@ -65,6 +62,11 @@ fn offer_impersonation(root: &mut Map<String, Value>) {
     if let Some(parameters) = parameters.and_then(Value::as_object_mut) {
         parameters.insert("ActAsUserId".into(), parameter);
     }
+}
+
+fn error(description: &str, schema: &str) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
 }
 
 fn entry<'a>(object: &'a mut Value, name: &str, otherwise: Value) -> Option<&'a mut Value> {
