@@ -177,7 +177,7 @@ async fn a_takeover_reuses_finished_calls_and_makes_those_that_may_be_made() {
         input: json!({"expression": "6*7"}),
     };
     let parts = vec![call("finished"), call("started"), call("requested")];
-    let step = StepCommit { step: 1, parts, usage: TokenUsage::default(), chunk_sequence: 9 };
+    let step = StepCommit { step: 1, parts, usage: TokenUsage::default(), used_at: chrono::Utc::now(), chunk_sequence: 9 };
     store.commit_step(turn.id, attempt, &step).await.unwrap();
     let calls = store.calls_of_step(turn.id, 1).await.unwrap();
     store.start_calls(turn.id, attempt, &[calls[0].id.clone(), calls[1].id.clone()]).await.unwrap();
