@@ -44,6 +44,9 @@ pub struct ServeConfig {
     /// Where `/health/live`, `/health/ready` and `/metrics` are served; port 0 picks a free one
     #[arg(long, env, hide_env_values = true, default_value = "127.0.0.1:9080")]
     pub api_ops_listen: SocketAddr,
+    /// Seconds that a client may read nothing of an answer before its connection is closed
+    #[arg(long, env, hide_env_values = true, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub api_unread_seconds: u64,
     /// Origins whose pages may call the API, comma separated; none if empty
     #[arg(long, env, hide_env_values = true, value_delimiter = ',', default_value = "")]
     pub api_cors_origins: Vec<String>,

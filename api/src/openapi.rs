@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::tool_responses;
+
 /// The document cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -11,6 +13,9 @@ pub enum DocumentError {
     /// The framework emitted something else than a document.
     #[error("the OpenAPI document has no {0}")]
     Lacks(&'static str),
+    /// Two schemas want one name.
+    #[error("the OpenAPI document has two schemas called {0}")]
+    Twice(String),
 }
 
 /// The document as pretty JSON.
@@ -21,6 +26,8 @@ pub fn document() -> Result<String, DocumentError> {
     root.insert("openapi".into(), json!("3.0.3"));
     root.insert("servers".into(), json!([{ "url": "/" }]));
     for_each_object(&mut document, &bare_media_types);
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    tool_responses::add_schemas(schemas.ok_or(DocumentError::Lacks("schemas"))?).map_err(DocumentError::Twice)?;
     Ok(serde_json::to_string_pretty(&document)?)
 }
 

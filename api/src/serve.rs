@@ -19,7 +19,7 @@ use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
 use crate::routes::{self, Site};
-use crate::server;
+use crate::server::{self, Patience};
 
 /// How long requests in flight have after the streams were cut.
 const LAST_REQUESTS: Duration = Duration::from_secs(8);
@@ -109,7 +109,8 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
     tracing::info!(%address, "the API listens");
     let endpoint = routes::endpoint(site)?;
-    server::serve(listener, endpoint, stop, LAST_REQUESTS).await.map_err(ServeError::Server)?;
+    let patience = Patience { unread: Duration::from_secs(config.api_unread_seconds), last_requests: LAST_REQUESTS };
+    server::serve(listener, endpoint, stop, patience).await.map_err(ServeError::Server)?;
 
     lifecycle.tasks.close();
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {

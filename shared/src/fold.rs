@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chunk::{Chunk, EndStatus, Frame, Metadata, RetryData, error_text};
+use crate::compaction;
 use crate::id::{PartId, ToolCallId, TurnId};
 use crate::message::Part;
 use crate::turn::{Attempt, FinishReason, TurnEnd};
@@ -394,6 +395,9 @@ impl Item {
             }
             Self::Tool(tool) => match &tool.input {
                 Input::Streaming(_) => None,
+                Input::Available(_) if compaction::is_compaction(&tool.id) => {
+                    Some(Part::Compaction { id: tool.id.clone() })
+                }
                 Input::Available(input) => {
                     Some(Part::ToolCall { id: tool.id.clone(), name: tool.name.clone(), input: input.clone() })
                 }

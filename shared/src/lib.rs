@@ -26,6 +26,7 @@ pub mod reconciler;
 pub mod seal;
 
 // What every process needs to live.
+pub mod compaction;
 pub mod config;
 pub mod lifecycle;
 pub mod ops;

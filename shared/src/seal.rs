@@ -4,6 +4,7 @@
 //! which the reconciler finds; nobody ever leaves a sealed stream with a row in flight.
 
 use crate::chunk::Chunk;
+use crate::compaction;
 use crate::fold::Fold;
 use crate::id::TurnId;
 use crate::message::{HistoryMessage, Part, Role, ToolOutcome};
@@ -121,6 +122,7 @@ fn chunks_of(part: &Part) -> Vec<Chunk> {
         Part::ToolResult { id, outcome: ToolOutcome::Error(error_text), .. } => {
             vec![Chunk::ToolOutputError { tool_call_id: id, error_text }]
         }
+        Part::Compaction { id } => vec![compaction::begun(&id), compaction::done(&id)],
         Part::Text { id: None, .. } | Part::Context { .. } => Vec::new(),
     }
 }

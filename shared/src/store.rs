@@ -25,6 +25,7 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
 mod understanding;
 mod workers;

@@ -59,6 +59,8 @@ pub enum ErrorCode {
     ContextTooLong,
     /// The turn asked for more model calls than one turn may.
     StepLimit,
+    /// The model called tools without arguments again and again.
+    EmptyToolCalls,
     /// No worker took the turn in time.
     QueueTimeout,
     /// Every worker that took the turn died of it.
@@ -80,6 +82,7 @@ impl ErrorCode {
             Self::ProviderError => "provider_error",
             Self::ContextTooLong => "context_too_long",
             Self::StepLimit => "step_limit",
+            Self::EmptyToolCalls => "circuit_breaker_empty_tool_calls",
             Self::QueueTimeout => "queue_timeout",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::LimitReached => "limit_reached",
@@ -160,10 +163,11 @@ impl TurnEnd {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ProviderError,
         Self::ContextTooLong,
         Self::StepLimit,
+        Self::EmptyToolCalls,
         Self::QueueTimeout,
         Self::AttemptsExhausted,
         Self::LimitReached,

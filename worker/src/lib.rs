@@ -4,6 +4,7 @@
 //! deliveries and claims turns, [`running`] knows what runs and [`lease`] keeps it, [`turn`] runs
 //! an attempt step by step with a [`model`] and [`tools`].
 
+pub mod compaction;
 pub mod config;
 pub mod intake;
 pub mod lease;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
+use copilot_shared::message::HistoryMessage;
 use copilot_shared::store::{Claimed, Fenced, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
@@ -11,17 +12,20 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::running::Signals;
+use crate::tools::Breaker;
 use crate::worker::Worker;
 
 mod calls;
 mod persist;
 mod prompt;
 mod recovery;
+mod room;
 mod step;
 mod title;
 mod writer;
 
 use persist::Persistence;
+use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
 
@@ -30,6 +34,10 @@ pub const MAX_LOSSES: i32 = 5;
 
 /// Model calls that one turn may make.
 const MAX_STEPS: i32 = 30;
+
+/// How often a model call is made whose conversation does not fit, each time with less of it
+/// (`usage-tools.md` §8.7).
+const MAX_TRIES: u32 = 3;
 
 /// Why an attempt stops without having ended its turn.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +83,10 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    /// The system prompt.
+    system: Arc<str>,
+    room: Room,
+    breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
 }
@@ -102,12 +114,16 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
+    let system = prompt::system(&persistence, &claimed.turn).await?;
     let mut attempt = Attempt {
         worker: Arc::clone(worker),
         turn: claimed.turn,
         signals,
         writer: recovered.writer,
         persistence,
+        system,
+        room: Room::new(worker.window),
+        breaker: Breaker::default(),
         span,
     };
     let ending = if claimed.losses > MAX_LOSSES {
@@ -132,7 +148,6 @@ impl Attempt {
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
-        let system = prompt::system(&self.persistence, &self.turn).await?;
         let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
         for step in first..=MAX_STEPS {
             self.at_boundary().await?;
@@ -144,13 +159,17 @@ impl Attempt {
             if may_be_steered && self.persistence.take_steering().await? {
                 history = prompt::history(&self.persistence, self.turn.session_id).await?;
             }
-            let done = self.run_step(step, &system, &history).await?;
+            let done = self.run_step(step, &mut history).await?;
             let commit =
                 StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
             let end = match done.end {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
                 StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Calls(calls) if self.gives_up(&calls) => TurnEnd::Failed(Failure::new(
+                    ErrorCode::EmptyToolCalls,
+                    "The model kept calling tools without any arguments. Please try again, perhaps in other words.",
+                )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
                     prompt::remember_step(&mut history, &commit.parts);
@@ -169,13 +188,25 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(
-        &mut self,
-        number: i32,
-        system: &str,
-        history: &[copilot_shared::message::HistoryMessage],
-    ) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, system, history);
+    async fn run_step(&mut self, number: i32, history: &mut Vec<HistoryMessage>) -> Result<Step, Stopped> {
+        self.writer.send(Chunk::StartStep);
+        let mut used = TokenUsage::default();
+        let mut tries = MAX_TRIES;
+        loop {
+            used += self.make_room(history).await?;
+            let mut step = self.call_model(number, history).await?;
+            tries -= 1;
+            if tries > 0 && step.found_no_room() {
+                self.room.halve(history);
+                continue;
+            }
+            step.usage += used;
+            return Ok(step);
+        }
+    }
+
+    async fn call_model(&mut self, number: i32, history: &[HistoryMessage]) -> Result<Step, Stopped> {
+        let request = prompt::request(&self.worker, &self.turn, &self.system, history);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
@@ -184,11 +215,23 @@ impl Attempt {
         Ok(step)
     }
 
+    /// Is it time to stop a model that calls tools without arguments?
+    fn gives_up(&mut self, calls: &[calls::Call]) -> bool {
+        let lacks_arguments = calls.iter().any(|call| call.lacks_arguments(&self.worker.tools));
+        self.breaker.gives_up(lacks_arguments)
+    }
+
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
-            .instrument(self.span.clone())
-            .await
+        let runner = calls::Runner {
+            worker: &self.worker,
+            turn: &self.turn,
+            persistence: &self.persistence,
+            writer: &mut self.writer,
+            signals: &self.signals,
+            breaker: &mut self.breaker,
+        };
+        runner.run(calls).instrument(self.span.clone()).await
     }
 
     /// Between two steps a turn can change hands without a trace.

@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::tools::Toolbox;
+use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -37,10 +38,14 @@ pub struct Worker {
     pub model_name: String,
     /// The model that names sessions and its name, if any does.
     pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// How much of a conversation it is told.
+    pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
     /// Who is told what happens.
     pub analytics: Analytics,
+    /// What tools may use.
+    pub resources: Resources,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -68,6 +73,9 @@ pub enum WorkerError {
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
+    /// A tool's arguments have no valid schema.
+    #[error(transparent)]
+    Tools(#[from] SchemaError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -109,8 +117,10 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
-        tools: Toolbox::built_in(),
+        window: config.model.window(),
+        tools: Toolbox::built_in()?,
         analytics,
+        resources: Resources { store: store.clone() },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),

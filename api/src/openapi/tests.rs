@@ -60,3 +60,35 @@ fn an_event_streams_schema_is_the_union_of_chunks_and_each_type_is_one_constant(
         assert_eq!(constant, &json!([kind]), "{name}");
     }
 }
+
+#[test]
+fn what_tools_answer_is_one_union_and_every_reference_leads_somewhere() {
+    let document = parsed();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mapping = schemas["ToolResponse"]["discriminator"]["mapping"].as_object().unwrap();
+    let kinds: Vec<&str> = mapping.keys().map(String::as_str).collect();
+    let mut known = copilot_shared::tool::ToolResponse::KINDS.to_vec();
+    known.sort_unstable();
+    assert_eq!(kinds, known);
+    for (kind, reference) in mapping {
+        let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
+        assert_eq!(schemas[name]["properties"]["type"]["enum"], json!([kind]), "{name}");
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let name = reference.strip_prefix("#/components/schemas/").expect(reference);
+        assert!(schemas.contains_key(name), "{reference}");
+    }
+}
+
+#[test]
+fn an_answer_has_exactly_the_fields_of_its_schema() {
+    use copilot_shared::tool::ToolAnswer;
+    let document = parsed();
+    let answer = serde_json::to_value(ToolAnswer::error("not_found", "There is none.")).unwrap();
+    let schema = &document["components"]["schemas"]["ErrorResponse"];
+    let sent: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), sent);
+    assert_eq!(schema["required"].as_array().unwrap().len(), sent.len(), "nulls are kept");
+    assert_eq!(schema["properties"]["error"]["nullable"], true);
+}

@@ -106,7 +106,8 @@ async fn a_turn_calls_a_tool_and_answers_with_its_result() {
     let roles: Vec<Role> = store.turn_messages(turn.id).await.unwrap().into_iter().map(|m| m.role).collect();
     assert_eq!(roles, [Role::User, Role::Assistant, Role::Tool, Role::Assistant]);
     let chunks = replayed(&streams, &turn).await;
-    assert!(chunks.iter().any(|c| matches!(c, Chunk::ToolOutputAvailable { output, .. } if output["result"] == 42)));
+    let is_42 = |output: &serde_json::Value| output.as_str().is_some_and(|text| text.contains("\"result\":42}"));
+    assert!(chunks.iter().any(|c| matches!(c, Chunk::ToolOutputAvailable { output, .. } if is_42(output))));
 }
 
 #[tokio::test]

@@ -429,7 +429,11 @@ fn calls_in(parts: &[Part]) -> Vec<(&str, &str, &serde_json::Value)> {
         .iter()
         .filter_map(|part| match part {
             Part::ToolCall { id, name, input } => Some((id.as_str(), name.as_str(), input)),
-            Part::Text { .. } | Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+            Part::Text { .. }
+            | Part::Reasoning { .. }
+            | Part::ToolResult { .. }
+            | Part::Compaction { .. }
+            | Part::Context { .. } => None,
         })
         .collect()
 }

@@ -44,6 +44,19 @@ impl Persistence {
         self.read("understanding", || self.store.understanding(user)).await
     }
 
+    pub(super) async fn history_with_places(
+        &self,
+        session: SessionId,
+        limit: i64,
+    ) -> Result<Vec<(i64, HistoryMessage)>, Stopped> {
+        self.read("history", || self.store.history_with_places(session, limit)).await
+    }
+
+    pub(super) async fn save_summary(&self, up_to: i64, summary: &str) -> Result<(), Stopped> {
+        let write = || self.store.save_summary(self.turn.id, self.turn.attempt, up_to, summary);
+        Ok(self.repeat("summary", write).await.0?)
+    }
+
     pub(super) async fn calls_of_step(&self, turn: TurnId, step: i32) -> Result<Vec<PendingCall>, Stopped> {
         self.read("calls", || self.store.calls_of_step(turn, step)).await
     }

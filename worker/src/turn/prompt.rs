@@ -14,7 +14,7 @@ use crate::worker::Worker;
 mod system;
 
 /// Messages that are read back at most.
-const HISTORY_LIMIT: i64 = 1_000;
+pub(super) const HISTORY_LIMIT: i64 = 1_000;
 
 /// What the model is told before the conversation, for the whole attempt: what is known of the user
 /// is read once, and what a tool notes meanwhile is told from the next turn on.
@@ -30,7 +30,8 @@ pub(super) async fn system(persistence: &Persistence, turn: &Turn) -> Result<Arc
 pub(super) async fn history(persistence: &Persistence, session: SessionId) -> Result<Vec<HistoryMessage>, Stopped> {
     let mut history = persistence.history(session, HISTORY_LIMIT).await?;
     // A cut through the middle of a turn would leave tool results without their calls.
-    let start = history.iter().position(|message| message.role == Role::User).unwrap_or(history.len());
+    let start =
+        history.iter().position(|message| matches!(message.role, Role::User | Role::System)).unwrap_or(history.len());
     history.drain(..start);
     Ok(history)
 }
@@ -54,6 +55,12 @@ pub(super) async fn remember_results(
         }
     }
     Ok(())
+}
+
+/// Bytes of a request beside its messages.
+pub(super) fn overhead(worker: &Worker, system: &str) -> usize {
+    let tools = worker.tools.specs();
+    system.len() + tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum::<usize>()
 }
 
 /// The request of the next model call.

@@ -105,7 +105,7 @@ async fn reopen(
         }
         return Ok(None);
     }
-    let may_repeat = worker.tools.find(&call.name).is_none_or(|tool| tool.repeat() == Repeat::Safe);
+    let may_repeat = worker.tools.repeat(&call.name) == Repeat::Safe;
     if call.status == ToolCallStatus::Requested || may_repeat {
         return Ok(Some(Call::from(call)));
     }

@@ -36,6 +36,7 @@ pub struct Step {
 pub struct Call {
     pub name: &'static str,
     pub arguments: String,
+    /// The `result` of its answer.
     pub output: Option<Value>,
 }
 
@@ -98,7 +99,7 @@ impl Call {
         Self {
             name: "calculator",
             arguments: json!({ "expression": expression }).to_string(),
-            output: Some(json!({ "expression": expression, "result": a * b })),
+            output: Some(json!(a * b)),
         }
     }
 }
