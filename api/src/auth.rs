@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use copilot_shared::id::UserId;
-use copilot_shared::session::Caller;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use poem::Request;
 use poem::http::{StatusCode, header};
@@ -12,11 +11,13 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
 
+mod acting;
 mod admin;
 mod extract;
 pub mod jwks;
 mod token;
 
+pub use acting::ACT_AS_HEADER;
 pub use admin::Admin;
 pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
 pub use token::{KeyError, SignAlgorithm, sign};
@@ -149,24 +150,25 @@ impl Gate {
         self.verify(bearer(request).ok_or(AuthError::Missing)?).await
     }
 
-    /// Whoever calls a session's route: a user, or the bearer of an anonymous session's claim token.
-    pub async fn caller(&self, request: &Request) -> Result<Caller, AuthError> {
-        if self.anonymous
-            && !request.headers().contains_key(header::AUTHORIZATION)
-            && let Some(token) = request.header(CLAIM_HEADER)
-        {
-            return Ok(Caller::Claim(claim_hash(token)));
+    /// What the request shows of whoever makes it. Whoever sends a token is taken by it, also where
+    /// there are callers without one.
+    async fn credential(&self, request: &Request) -> Result<Credential, AuthError> {
+        if !self.anonymous || request.headers().contains_key(header::AUTHORIZATION) {
+            return self.identify(request).await.map(Credential::Token);
         }
-        Ok(Caller::User(self.identify(request).await?.user))
+        Ok(request.header(CLAIM_HEADER).map_or(Credential::Nothing, |token| Credential::Claim(claim_hash(token))))
     }
+}
 
-    /// Whoever wants a new session; nobody in particular where that is allowed.
-    pub async fn anyone(&self, request: &Request) -> Result<Option<UserId>, AuthError> {
-        if self.anonymous && !request.headers().contains_key(header::AUTHORIZATION) {
-            return Ok(None);
-        }
-        Ok(Some(self.identify(request).await?.user))
-    }
+/// What a request shows of whoever makes it.
+#[derive(Debug)]
+enum Credential {
+    /// A valid token.
+    Token(Identity),
+    /// A claim token: its hash. Whether it fits is seen at the session.
+    Claim([u8; 32]),
+    /// Nothing, where that is allowed.
+    Nothing,
 }
 
 fn is_shared_secret(algorithm: Algorithm) -> bool {

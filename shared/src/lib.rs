@@ -5,6 +5,7 @@ pub mod audit;
 pub mod chunk;
 pub mod credit;
 pub mod cursor;
+pub mod dead_letter;
 pub mod fold;
 pub mod id;
 pub mod message;

@@ -6,7 +6,7 @@ use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
-use copilot_shared::queue::{CancelListener, Intake, Publisher};
+use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
@@ -133,6 +133,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let drained = CancellationToken::new();
     let (alive, sign_of_life) = watch::channel(false);
     let intake = Intake::new(broker.clone(), config.worker_concurrency);
+    let dead_letters = DeadLetterIntake::new(broker.clone());
     let cancels = CancelListener::new(broker, id);
     let readiness = readiness(&worker)
         .with_state("intake", intake.connected())
@@ -149,6 +150,9 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
+    let (bury, buried) = mpsc::channel(1);
+    background.spawn(dead_letters.run(bury, drained.clone()));
+    background.spawn(crate::dead_letters::keep(Arc::clone(&worker), buried, drained.clone()));
     let (deliver, deliveries) = mpsc::channel(1);
     background.spawn(intake.run(deliver, stop.clone(), drained.clone()));
     tracing::info!(worker.id = %id, concurrency = config.worker_concurrency, model = %worker.model_name, "taking turns");

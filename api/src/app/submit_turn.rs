@@ -119,7 +119,7 @@ impl App {
 
 /// Who cancels, as the turn's record names them.
 pub(super) fn by(caller: &Caller) -> &str {
-    caller.user_id().map_or("anonymous", |user| user.as_str())
+    caller.actor()
 }
 
 fn new_turn(session: &Session, submission: &Submission) -> NewTurn {

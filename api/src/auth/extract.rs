@@ -10,7 +10,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::{CLAIM_HEADER, Gate};
+use super::{CLAIM_HEADER, Gate, acting};
 use crate::app::App;
 use crate::problem::Problem;
 
@@ -65,7 +65,7 @@ pub(super) fn app(request: &Request) -> Result<&Arc<App>, Problem> {
 }
 
 async fn place(request: &Request) -> Result<Place, Problem> {
-    let caller = gate(request)?.caller(request).await?;
+    let caller = acting::caller(request).await?;
     Ok(Place { caller, session: session_id(request)? })
 }
 
@@ -124,7 +124,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.identify(request).await.map_err(Problem::from)?.user))
+        Ok(Self(acting::user(request).await?))
     }
 }
 
@@ -146,7 +146,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.anyone(request).await.map_err(Problem::from)?))
+        Ok(Self(acting::anyone(request).await?))
     }
 }
 
@@ -169,7 +169,7 @@ impl<'a> ApiExtractor<'a> for Asking {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.caller(request).await.map_err(Problem::from)?))
+        Ok(Self(acting::caller(request).await?))
     }
 }
 

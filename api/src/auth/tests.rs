@@ -85,9 +85,12 @@ fn public_keys_verify_and_never_sign() {
 #[tokio::test]
 async fn claim_tokens_are_only_heard_where_there_are_anonymous_sessions() {
     let request = Request::builder().header(CLAIM_HEADER, "t").finish();
-    assert_eq!(gate().caller(&request).await.unwrap_err(), AuthError::Missing);
+    assert_eq!(gate().credential(&request).await.unwrap_err(), AuthError::Missing);
     let open = Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, true).unwrap();
-    assert_eq!(open.caller(&request).await.unwrap(), Caller::Claim(claim_hash("t")));
+    let shown = open.credential(&request).await.unwrap();
+    assert!(matches!(shown, Credential::Claim(hash) if hash == claim_hash("t")));
+    let both = Request::builder().header(CLAIM_HEADER, "t").header("authorization", "Bearer x").finish();
+    assert!(open.credential(&both).await.is_err(), "a wrong token is not made up for by another proof");
 }
 
 #[test]

@@ -30,6 +30,8 @@ codes! {
     TokenExpired = "token_expired",
     /// The route is for admins.
     AdminRequired = "admin_required",
+    /// Only an admin may act as another user.
+    ImpersonationForbidden = "impersonation_forbidden",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.
@@ -60,6 +62,16 @@ codes! {
     Expired = "expired",
     /// A turn of the session is in flight.
     TurnInProgress = "turn_in_progress",
+    /// The turn has ended.
+    TurnEnded = "turn_ended",
+    /// The turn runs under a live lease.
+    TurnRunning = "turn_running",
+    /// The turn waits behind another one, or behind its user's cap.
+    TurnWaiting = "turn_waiting",
+    /// There is no such dead letter.
+    DeadLetterNotFound = "dead_letter_not_found",
+    /// The dead letter was replayed before.
+    DeadLetterReplayed = "dead_letter_replayed",
     /// The user has too many turns in flight.
     TooManyTurns = "too_many_turns",
     /// The idempotency key was used for another request.

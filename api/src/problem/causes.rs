@@ -9,7 +9,9 @@ use copilot_shared::stream::StreamError;
 use poem::http::StatusCode;
 
 use super::{Code, Problem};
+use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::check_health::Down;
+use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
 use crate::app::resume_turn::ResumeError;
 use crate::app::submit_turn::AttachError;
@@ -89,6 +91,46 @@ impl From<QueueEditError> for Problem {
                 Self::new(StatusCode::NOT_FOUND, Code::TurnNotFound, format!("Turn {turn} does not wait."))
             }
             QueueEditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RequeueError> for Problem {
+    fn from(error: RequeueError) -> Self {
+        let conflict = |code, turn, detail: &str| {
+            Self::new(StatusCode::CONFLICT, code, format!("Turn {turn} {detail}.")).with_turn(turn)
+        };
+        match error {
+            RequeueError::NotFound(turn) => Self::no_turn(&turn.to_string()),
+            RequeueError::Ended(turn) => conflict(Code::TurnEnded, turn, "has ended"),
+            RequeueError::Running(turn) => conflict(Code::TurnRunning, turn, "runs under a live lease"),
+            RequeueError::Waiting(turn) => {
+                conflict(Code::TurnWaiting, turn, "waits behind another one, or behind its user's cap")
+            }
+            RequeueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelAnyError> for Problem {
+    fn from(error: CancelAnyError) -> Self {
+        match error {
+            CancelAnyError::NotFound(turn) => Self::no_turn(&turn.to_string()),
+            CancelAnyError::Stop(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::NotFound(id) => Self::no_dead_letter(&id.to_string()),
+            ReplayError::Replayed(id) => {
+                let detail = format!("Dead letter {id} was replayed before.");
+                Self::new(StatusCode::CONFLICT, Code::DeadLetterReplayed, detail)
+            }
+            ReplayError::Queue(error) => error.into(),
+            ReplayError::Store(error) => error.into(),
         }
     }
 }

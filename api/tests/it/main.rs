@@ -16,6 +16,8 @@ mod hostile;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod impersonation;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod process;

@@ -13,6 +13,7 @@ mod cancel;
 mod chaos;
 mod client;
 mod compaction;
+mod dead_letters;
 mod queue;
 mod resume;
 mod shutdown;

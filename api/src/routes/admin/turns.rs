@@ -10,11 +10,12 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::Administering;
+use super::paths::AnyTurnPath;
+use super::{Administering, AdministeringOne};
 use crate::app::App;
 use crate::auth::Admin;
 use crate::problem::{FieldError, Problem, Refused};
-use crate::routes::models::{TurnRecord, TurnStatus};
+use crate::routes::models::{CancelSessionResponse, TurnRecord, TurnStatus};
 use crate::routes::{Nullable, Tag};
 
 pub(in crate::routes) struct AdminTurnRoutes;
@@ -79,6 +80,34 @@ impl AdminTurnRoutes {
         let is_full = i64::try_from(turns.len()).is_ok_and(|found| found == limit.0);
         let next_before = turns.last().filter(|_| is_full).map(|turn| turn.number).into();
         Ok(Json(ListAllTurnsResponse { turns: turns.into_iter().map(AdminTurnRecord::from).collect(), next_before }))
+    }
+
+    /// Publish a stuck turn again
+    ///
+    /// One that no worker has taken, or whose lease has lapsed. One that has ended, runs or waits
+    /// is refused.
+    #[oai(path = "/turns/:turn_id/requeue", method = "post", operation_id = "requeue_turn")]
+    async fn requeue(
+        &self,
+        Data(app): Data<&Arc<App>>,
+        admin: Admin,
+        turn_id: AnyTurnPath,
+    ) -> Result<Json<TurnRecord>, Refused<AdministeringOne>> {
+        Ok(Json(app.requeue_turn(&admin.0, turn_id.0).await?.into()))
+    }
+
+    /// Stop a turn
+    ///
+    /// As its owner's cancel, but of this turn alone: answers when it has stopped. The turn's record
+    /// names the admin.
+    #[oai(path = "/turns/:turn_id/cancel", method = "post", operation_id = "cancel_any_turn")]
+    async fn cancel(
+        &self,
+        Data(app): Data<&Arc<App>>,
+        admin: Admin,
+        turn_id: AnyTurnPath,
+    ) -> Result<Json<CancelSessionResponse>, Refused<AdministeringOne>> {
+        Ok(Json(app.cancel_any_turn(&admin.0, turn_id.0).await?.into()))
     }
 }
 

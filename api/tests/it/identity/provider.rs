@@ -54,7 +54,8 @@ impl Provider {
         let elsewhere = set(keys).body;
         let detour = poem::endpoint::make_sync(move |_| Response::builder().body(elsewhere.clone()));
         let routes = Route::new().at("/jwks", jwks).at("/elsewhere", detour).map_to_response();
-        tokio::spawn(server::serve(listener, routes, stop.clone(), Duration::ZERO));
+        let patience = server::Patience { last_requests: Duration::ZERO, unread: Duration::from_mins(1) };
+        tokio::spawn(server::serve(listener, routes, stop.clone(), patience));
         let start = Instant::now();
         let ahead = Arc::clone(&late);
         let clock = Arc::new(move || start + *ahead.lock().unwrap());
