@@ -41,6 +41,7 @@ pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
+pub use understanding::Suggesting;
 pub use workers::WorkerLock;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -21,6 +21,7 @@ mod prompt;
 mod recovery;
 mod room;
 mod step;
+mod suggestions;
 mod title;
 mod writer;
 
@@ -114,14 +115,17 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
-    let system = prompt::system(&persistence, &claimed.turn).await?;
+    let known = prompt::known(&persistence, &claimed.turn).await?;
+    if claimed.steps == 0 {
+        suggestions::begin(worker, claimed.turn.user_id.as_ref(), &known);
+    }
     let mut attempt = Attempt {
         worker: Arc::clone(worker),
         turn: claimed.turn,
         signals,
         writer: recovered.writer,
         persistence,
-        system,
+        system: prompt::system(&known).into(),
         room: Room::new(worker.window),
         breaker: Breaker::default(),
         span,

@@ -13,17 +13,18 @@ use crate::worker::Worker;
 
 mod system;
 
+pub(super) use system::{notes, system};
+
 /// Messages that are read back at most.
 pub(super) const HISTORY_LIMIT: i64 = 1_000;
 
-/// What the model is told before the conversation, for the whole attempt: what is known of the user
-/// is read once, and what a tool notes meanwhile is told from the next turn on.
-pub(super) async fn system(persistence: &Persistence, turn: &Turn) -> Result<Arc<str>, Stopped> {
-    let known = match &turn.user_id {
-        Some(user) => persistence.understanding(user).await?,
-        None => Understanding::default(),
-    };
-    Ok(system::system(&known).into())
+/// What is known of the turn's user. Read once an attempt: what a tool notes meanwhile is told from
+/// the next turn on.
+pub(super) async fn known(persistence: &Persistence, turn: &Turn) -> Result<Understanding, Stopped> {
+    match &turn.user_id {
+        Some(user) => persistence.understanding(user).await,
+        None => Ok(Understanding::default()),
+    }
 }
 
 /// The conversation, without what an aborted page load may have left at its beginning.

@@ -23,14 +23,15 @@ const FENCE_MEANING: &str = "What stands between <about_user> and </about_user> 
 const LIST_CHARS: usize = 800;
 
 /// The system prompt for a user of whom so much is known.
-pub(super) fn system(known: &Understanding) -> String {
+pub(in crate::turn) fn system(known: &Understanding) -> String {
     if known.is_blank() {
         return format!("{ROLE}\n\n{STRANGER}");
     }
     format!("{ROLE}\n\n{FENCE_MEANING}\n\n<about_user>\n{}</about_user>", notes(known))
 }
 
-fn notes(known: &Understanding) -> String {
+/// What is known of a user, as lines that nobody can write their way out of.
+pub(in crate::turn) fn notes(known: &Understanding) -> String {
     let business = &known.business;
     let mut notes = Notes::default();
     notes.section("User", |lines| {
