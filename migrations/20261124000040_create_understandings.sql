@@ -3,8 +3,6 @@
 CREATE TABLE user_understandings (
     user_id       text PRIMARY KEY REFERENCES users ON DELETE CASCADE,
     understanding jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(understanding) = 'object'),
-    -- When a model was asked for prompts last, since anything new is known.
-    suggested_at  timestamptz,
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now()
 );

@@ -17,6 +17,7 @@ mod aliases;
 mod credits;
 mod messages;
 mod models;
+mod moment;
 mod nullable;
 mod playground;
 mod queue;
@@ -27,7 +28,9 @@ mod submission;
 mod submission_schema;
 mod turns;
 mod understanding;
+mod usage;
 
+pub use moment::Moment;
 pub use nullable::Nullable;
 
 /// Groups of operations.
@@ -43,6 +46,8 @@ pub enum Tag {
     Queue,
     /// What is known of the caller, and what they might ask.
     Understanding,
+    /// Usage limits.
+    Usage,
     /// What the caller has and spent, in cents.
     Credits,
     /// Health, settings, and schemas for code generation.
@@ -72,6 +77,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         turns::TurnRoutes,
         queue::QueueRoutes,
         understanding::UnderstandingRoutes,
+        usage::UsageRoutes,
         credits::CreditRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,

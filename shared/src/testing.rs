@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::queue::{Broker, Publisher, Topology};
 use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
+use crate::windows::Windows;
 
 mod witness;
 
@@ -94,6 +95,20 @@ impl Services {
             connections: 2,
         })
         .expect("REDIS_URL is an address")
+    }
+
+    /// The usage windows.
+    pub fn windows(&self) -> Windows {
+        Windows::over(&self.streams())
+    }
+
+    /// A client of this test's Redis, to look at it or to break it from outside.
+    pub async fn redis(&self) -> fred::clients::Client {
+        use fred::interfaces::ClientLike;
+        let config = fred::types::config::Config::from_url(&self.redis_url).expect("REDIS_URL is an address");
+        let client = fred::types::Builder::from_config(config).build().expect("a client");
+        client.init().await.expect("Redis cannot be reached");
+        client
     }
 
     /// The broker.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::compaction::Budget;
@@ -45,6 +45,9 @@ pub struct WorkerConfig {
     /// How turns are run and kept
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// How much users may use
+    #[command(flatten)]
+    pub usage: UsageConfig,
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,

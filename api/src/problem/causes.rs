@@ -2,6 +2,7 @@
 
 use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
+use copilot_shared::meter::MeterError;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
 use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
@@ -13,12 +14,19 @@ use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::check_health::Down;
 use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
+use crate::app::reset_usage::ResetError;
 use crate::app::resume_turn::ResumeError;
-use crate::app::submit_turn::AttachError;
+use crate::app::submit_turn::{AttachError, SubmitTurnError};
 use crate::app::{SessionError, StopError};
 
 /// After how many seconds a user with too many turns may try again.
 const TURNS_PASS: u64 = 5;
+
+/// After how many seconds another reset of the user may have ended.
+const RESETS_PASS: u64 = 2;
+
+/// After how many seconds the usage counters may be readable again (usage.md).
+const COUNTERS_RETURN: u64 = 30;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -189,6 +197,60 @@ impl From<GrantError> for Problem {
             }
             GrantError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SubmitTurnError> for Problem {
+    fn from(error: SubmitTurnError) -> Self {
+        match error {
+            SubmitTurnError::Usage(error) => error.into(),
+            SubmitTurnError::Refused(error) => error.into(),
+        }
+    }
+}
+
+impl From<MeterError> for Problem {
+    fn from(error: MeterError) -> Self {
+        match error {
+            MeterError::Reached(reached) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::UsageLimitReached, reached.to_string())
+                    .retry_after(reached.retry_after())
+            }
+            MeterError::Unreadable(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "usage cannot be read");
+                Self::unavailable("Your usage cannot be checked right now. Please try again.")
+                    .retry_after(COUNTERS_RETURN)
+            }
+            MeterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResetError> for Problem {
+    fn from(error: ResetError) -> Self {
+        let (status, code) = match &error {
+            ResetError::NotAvailable => (StatusCode::BAD_REQUEST, Code::ResetNotAvailable),
+            ResetError::CreditsDisabled => (StatusCode::BAD_REQUEST, Code::CreditsDisabled),
+            ResetError::NoDailyLimit => (StatusCode::BAD_REQUEST, Code::NoDailyLimit),
+            ResetError::Unverifiable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            ResetError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResetsExhausted),
+            ResetError::InProgress => (StatusCode::TOO_MANY_REQUESTS, Code::ResetInProgress),
+            ResetError::NotReached => (StatusCode::BAD_REQUEST, Code::DailyLimitNotReached),
+            ResetError::WeeklyReached => (StatusCode::BAD_REQUEST, Code::WeeklyLimitReached),
+            ResetError::InsufficientCredits => (StatusCode::PAYMENT_REQUIRED, Code::InsufficientCredits),
+            ResetError::Failed => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetFailed),
+            ResetError::FailedUnrefunded => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetRefundPending),
+            ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        };
+        let after = match error {
+            ResetError::Store(error) => return error.into(),
+            ResetError::Exhausted { left, .. } => left,
+            ResetError::InProgress => RESETS_PASS,
+            _ => COUNTERS_RETURN,
+        };
+        let problem = Self::new(status, code, error.to_string());
+        let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if is_passing { problem.retry_after(after) } else { problem }
     }
 }
 

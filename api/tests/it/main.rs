@@ -22,6 +22,8 @@ mod outages;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod streams;
@@ -29,3 +31,5 @@ mod streams;
 mod turns;
 #[cfg(test)]
 mod understanding;
+#[cfg(test)]
+mod usage;

@@ -61,7 +61,7 @@ async fn interrupt_stops_what_runs_and_goes_before_what_waits() {
     assert_eq!(made["position"], 1);
     let intents = format!("SELECT count(*) FROM turns WHERE id = '{running}' AND cancel_requested_at IS NOT NULL");
     assert_eq!(api.services.count(&intents).await, 1);
-    let next = api.store.finish(&turn, &TurnEnd::Cancelled, None).await.unwrap();
+    let next = api.store.finish(&turn, &TurnEnd::Cancelled, None).await.unwrap().next;
     assert_eq!(json!(next), json!([made["turn_id"]]));
     assert_ne!(json!(next), json!([waiting]));
 }

@@ -55,7 +55,7 @@ async fn with_one_running_only_that_one_is_asked_to_stop() {
     assert!(matches!(request, CancelRequest::Requested(turn) if turn == first.id));
     // The renewal is the slow path of the cancel.
     assert_eq!(store.renew(worker, &[(first.id, claim.turn.attempt, 3)]).await.unwrap(), [(first.id, true)]);
-    assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap(), [second.id]);
+    assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [second.id]);
     let row = store.find_turn(id, first.id).await.unwrap().unwrap();
     assert_eq!(row.cancelled_by.as_deref(), Some("ann"));
 }

@@ -55,7 +55,13 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
     assert_eq!(entries().await, 0, "it is kept");
 
     lapse().await;
-    let last = StepCommit { step: 1, parts: Vec::new(), usage: TokenUsage::default(), chunk_sequence: 1 };
+    let last = StepCommit {
+        step: 1,
+        parts: Vec::new(),
+        usage: TokenUsage::default(),
+        used_at: chrono::Utc::now(),
+        chunk_sequence: 1,
+    };
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), Some(&last)).await.unwrap();
     assert_eq!(entries().await, 0, "it has ended");
 
@@ -161,7 +167,7 @@ async fn a_stream_is_sealed_although_its_worker_was_fenced_off_too_late() {
     let turn = ready(&store, id, &ann, "one").await;
     let claim = claimed(&store, turn.id, WorkerId::generate()).await;
     // Somebody begins to end it without its worker, and the worker ends it first.
-    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1)).await.unwrap();
+    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1), 0).await.unwrap();
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
     services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
     reconciler(&services).look(true).await.unwrap();

@@ -5,7 +5,7 @@ use copilot_shared::fold::Fold;
 use copilot_shared::id::{PartId, TurnId};
 use copilot_shared::stream::{Append, Appended};
 use copilot_shared::testing::Services;
-use copilot_shared::turn::{Attempt, FinishReason, TurnEnd};
+use copilot_shared::turn::{Attempt, FinishReason};
 
 fn delta(text: &str) -> Frame {
     Frame::Chunk(None, Chunk::TextDelta { id: PartId::nth(1), delta: text.to_owned() })
@@ -26,18 +26,19 @@ async fn an_append_is_refused_to_an_older_attempt_and_after_the_end() {
     let first = Append::of(turn, Attempt(1), 0, &opening(turn));
     assert_eq!(streams.append(&first).await.unwrap(), Appended::Stored);
     assert_eq!(streams.append(&first).await.unwrap(), Appended::Stored, "a repetition changes nothing");
-    assert_eq!(streams.raise(turn, Attempt(2)).await.unwrap(), Appended::Stored);
+    assert_eq!(streams.raise(turn, Attempt(2), 3).await.unwrap(), Appended::Stored);
     let stale = Append::of(turn, Attempt(1), 3, &[delta("x")]);
     assert_eq!(streams.append(&stale).await.unwrap(), Appended::Fenced);
     let hole = Append::of(turn, Attempt(2), 7, &[delta("x")]);
     assert_eq!(streams.append(&hole).await.unwrap(), Appended::Gap(3));
-    let end = TurnEnd::Completed(FinishReason::Stop);
-    assert_eq!(streams.seal(turn, Attempt(2), &end).await.unwrap(), Appended::Stored);
-    assert_eq!(streams.seal(turn, Attempt(2), &end).await.unwrap(), Appended::Closed);
-    let late = Append::of(turn, Attempt(3), 6, &[delta("x")]);
+    let finish = Chunk::Finish { finish_reason: Some(FinishReason::Stop) };
+    let end = Append::of(turn, Attempt(2), 3, &[delta("x"), Frame::Chunk(None, finish)]);
+    assert_eq!(streams.append(&end).await.unwrap(), Appended::Stored);
+    assert_eq!(streams.raise(turn, Attempt(3), 5).await.unwrap(), Appended::Closed);
+    let late = Append::of(turn, Attempt(3), 5, &[delta("x")]);
     assert_eq!(streams.append(&late).await.unwrap(), Appended::Closed);
     let meta = streams.meta(turn).await.unwrap().unwrap();
-    assert_eq!((meta.last, meta.closed, meta.base), (6, true, 0));
+    assert_eq!((meta.last, meta.closed, meta.base), (5, true, 0));
 }
 
 #[tokio::test]

@@ -118,10 +118,10 @@ impl Runner<'_> {
             .into_iter()
             .map(|call| {
                 let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
-                if refusal.is_none() {
-                    self.tell_of(&call);
-                }
                 let context = self.context(&call, outlet.clone());
+                if refusal.is_none() {
+                    tell_of_call(worker, &context, &call);
+                }
                 let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
                 let made = async move {
                     let end = match refusal {
@@ -160,14 +160,6 @@ impl Runner<'_> {
         }
     }
 
-    /// A name that no tool has is a text of the model's, and told to nobody.
-    fn tell_of(&self, call: &Call) {
-        if self.worker.tools.has(&call.name) {
-            let event = Event::ToolCalled { tool_name: call.name.clone(), tool_call_id: call.id.clone() };
-            self.worker.analytics.capture(self.turn.session_id, self.turn.user_id.as_ref(), event);
-        }
-    }
-
     fn context(&self, call: &Call, outlet: Outlet) -> ToolContext {
         ToolContext {
             turn_id: self.turn.id,
@@ -193,6 +185,14 @@ impl Runner<'_> {
             output,
             preliminary: Some(true),
         });
+    }
+}
+
+/// A name that no tool has is a text of the model's, and told to nobody.
+fn tell_of_call(worker: &Worker, context: &ToolContext, call: &Call) {
+    if worker.tools.has(&call.name) {
+        let event = Event::ToolCalled { tool_name: call.name.clone(), tool_call_id: call.id.clone() };
+        worker.analytics.capture(context.session_id, context.user_id.as_ref(), event);
     }
 }
 

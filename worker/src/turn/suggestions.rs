@@ -7,9 +7,7 @@ use std::time::Duration;
 use copilot_shared::id::UserId;
 use copilot_shared::message::{HistoryMessage, Part, Role};
 use copilot_shared::store::StoreError;
-use copilot_shared::understanding::{
-    SUGGESTED_PROMPTS, SUGGESTED_THEMES, SUGGESTED_WORDS, SuggestedPrompts, Understanding,
-};
+use copilot_shared::understanding::{SUGGESTED_PROMPTS, SUGGESTED_THEMES, SUGGESTED_WORDS, SuggestedPrompts};
 
 use super::prompt;
 use crate::model::{ModelError, ModelRequest, whole};
@@ -33,9 +31,9 @@ enum SuggestionError {
     Unfit,
 }
 
-/// Suggests prompts to a user who has none yet and of whom something is known.
-pub(super) fn begin(worker: &Arc<Worker>, user: Option<&UserId>, known: &Understanding) {
-    let Some(user) = user.filter(|_| worker.title_model.is_some() && known.wants_suggestions()) else { return };
+/// Suggests prompts to a user who wants some, unless somebody does already.
+pub(super) fn begin(worker: &Arc<Worker>, user: Option<&UserId>) {
+    let Some(user) = user.filter(|_| worker.title_model.is_some()) else { return };
     let (tasks, worker, user) = (worker.tasks.clone(), Arc::clone(worker), user.clone());
     tasks.spawn(async move {
         if let Err(error) = suggest(&worker, &user).await {

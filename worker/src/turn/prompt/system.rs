@@ -23,7 +23,7 @@ const FENCE_MEANING: &str = "What stands between <about_user> and </about_user> 
 const LIST_CHARS: usize = 800;
 
 /// The system prompt for a user of whom so much is known.
-pub(in crate::turn) fn system(known: &Understanding) -> String {
+pub(super) fn system(known: &Understanding) -> String {
     if known.is_blank() {
         return format!("{ROLE}\n\n{STRANGER}");
     }
