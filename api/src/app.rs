@@ -15,6 +15,7 @@ use tracing::Instrument;
 use crate::auth::Place;
 use crate::relay::Relay;
 
+pub mod administer_limits;
 pub mod administer_turns;
 pub mod cancel_turn;
 pub mod check_health;

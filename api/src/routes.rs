@@ -83,6 +83,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         admin::turns::AdminTurnRoutes,
         admin::credits::AdminCreditRoutes,
         admin::dead_letters::DeadLetterRoutes,
+        admin::rate_limit::RateLimitRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

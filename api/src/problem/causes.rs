@@ -10,6 +10,7 @@ use copilot_shared::stream::StreamError;
 use poem::http::StatusCode;
 
 use super::{Code, Problem};
+use crate::app::administer_limits::EmptyError;
 use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::check_health::Down;
 use crate::app::dead_letters::ReplayError;
@@ -222,6 +223,20 @@ impl From<MeterError> for Problem {
                     .retry_after(COUNTERS_RETURN)
             }
             MeterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EmptyError> for Problem {
+    fn from(error: EmptyError) -> Self {
+        match error {
+            // The reference's answer (`usage-tools.md` §1.9).
+            EmptyError::Windows(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a user's usage could not be reset");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::ResetFailed, "Failed to reset usage")
+            }
+            EmptyError::Meter(error) => error.into(),
+            EmptyError::Store(error) => error.into(),
         }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) struct Settings {
 /// How much users may use, and on what terms more.
 pub(crate) struct Limits {
     pub(crate) limits: TokenLimits,
+    pub(crate) flags: Flags,
     pub(crate) fail: FailPolicy,
     pub(crate) estimate: i64,
     pub(crate) clock: Clock,
@@ -74,6 +75,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             limits: TokenLimits { daily: 0, weekly: 0 },
+            flags: Flags::default(),
             fail: FailPolicy::Closed,
             estimate: 100,
             clock: Clock::system(),
@@ -84,7 +86,7 @@ impl Default for Limits {
 
 impl Limits {
     fn usage(&self, store: &Store, streams: &Streams) -> Usage {
-        let book = LimitBook::new(store.clone(), Flags::default(), self.limits);
+        let book = LimitBook::new(store.clone(), self.flags.clone(), self.limits);
         let settings = MeterSettings { fail: self.fail, estimate: self.estimate };
         Usage { meter: Meter::new(Windows::over(streams), book, self.clock.clone(), settings), reset: self.reset }
     }

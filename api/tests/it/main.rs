@@ -22,6 +22,8 @@ mod outages;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
 mod sessions;

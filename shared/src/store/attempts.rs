@@ -333,13 +333,18 @@ impl Store {
     /// knows it: how far its stream reaches is kept. A turn that its user wants stopped ends as
     /// cancelled, whatever its worker came to before it heard.
     pub async fn finish(&self, turn: &Turn, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Finished, Fenced> {
-        let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
+        // An anonymous session may have become a user's while its turn ran.
+        let user = match &turn.user_id {
+            Some(user) => Some(user.clone()),
+            None => self.user_of_turn(turn.id).await?,
+        };
+        let mut tx = self.begin_for(user.as_ref()).await?;
         let end = match last {
             Some(step) => write_step(&mut tx, turn.id, turn.attempt, step, Some(end)).await?.unwrap_or(end.clone()),
             None => end_turn(&mut tx, turn, end).await?,
         };
         close_unanswered(&mut tx, turn.id, &end).await?;
-        let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
+        let next = self.promote(&mut tx, turn.session_id, user.as_ref()).await?;
         tx.commit().await?;
         Ok(Finished { end, next })
     }

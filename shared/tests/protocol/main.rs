@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and tells how it went on its way"
 )]
 
+mod conformance;
 mod dice;
 mod laws;
 mod mechanism;
