@@ -98,7 +98,7 @@ struct Attempt {
 pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals, span).await;
+    let outcome = Box::pin(attempt(worker, claimed, signals, span)).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
