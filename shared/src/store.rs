@@ -46,6 +46,7 @@ pub use resets::{ChargeError, NewReset, PaidReset, RefundError, Refunded, ResetS
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
+pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 
