@@ -123,6 +123,9 @@ impl Laws {
         if fold.end() != Some(end) {
             self.violate(|| format!("{who} saw {turn:?} end with {:?}, and it is {:?}", fold.end(), row.status));
         }
+        if !fold.has_distinct_parts() {
+            self.violate(|| format!("{who} of {turn:?} has two parts of one id: {fold:?}"));
+        }
         let mut shown = fold.shown();
         let mut outcomes: Vec<(CallId, Outcome)> = Vec::new();
         for message in db.turn_messages(turn) {
