@@ -28,13 +28,6 @@ macro_rules! id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(pub $inner);
 
-        impl $name {
-            /// As an index.
-            pub fn at(self) -> usize {
-                self.0 as usize
-            }
-        }
-
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, concat!($word, "{}"), self.0)
@@ -63,6 +56,19 @@ id!(
     /// A tool call.
     CallId(u16), "call-"
 );
+
+macro_rules! indexed {
+    ($($name:ident),+) => {
+        $(impl $name {
+            /// As an index.
+            pub fn at(self) -> usize {
+                self.0 as usize
+            }
+        })+
+    };
+}
+
+indexed!(SessionId, TurnId, ProcessId, CallId);
 
 /// The number of a claim.
 pub type Attempt = u8;
