@@ -30,6 +30,17 @@ pub struct Dropped {
     pub next: Vec<TurnId>,
 }
 
+/// Which turns that no worker has are dropped.
+#[derive(Debug, Clone, Copy)]
+enum Drop {
+    /// All of the session.
+    All,
+    /// This one, if it still waits behind another.
+    IfWaiting(TurnId),
+    /// This one, whatever it waits for.
+    One(TurnId),
+}
+
 /// A turn that was taken from its worker.
 #[derive(Debug)]
 pub struct Seized {
@@ -69,6 +80,31 @@ impl Store {
         }
         // It may have been claimed between the two looks.
         Ok(self.cancel_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+    }
+
+    /// Writes the intent to stop one turn if it runs; if no worker has it yet, drops it and no other.
+    pub async fn request_cancel_of(&self, turn: &Turn, by: &str) -> Result<CancelRequest, StoreError> {
+        if let Some(turn) = self.cancel_if_running(turn.id, by).await? {
+            return Ok(CancelRequest::Requested(turn));
+        }
+        let dropped = self.drop_queued(turn.session_id, turn.user_id.as_ref(), Drop::One(turn.id), by).await?;
+        if !dropped.turns.is_empty() {
+            return Ok(CancelRequest::Dropped(dropped));
+        }
+        // It may have been claimed between the two looks.
+        Ok(self.cancel_if_running(turn.id, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+    }
+
+    async fn cancel_if_running(&self, turn: TurnId, by: &str) -> Result<Option<TurnId>, StoreError> {
+        let turn = sqlx::query_scalar(
+            "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
+             WHERE id = $1 AND status = 'running' RETURNING id",
+        )
+        .bind(turn)
+        .bind(by)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(turn)
     }
 
     async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
@@ -114,12 +150,27 @@ impl Store {
         only: Option<TurnId>,
         by: &str,
     ) -> Result<Dropped, StoreError> {
+        self.drop_queued(session, user, only.map_or(Drop::All, Drop::IfWaiting), by).await
+    }
+
+    async fn drop_queued(
+        &self,
+        session: SessionId,
+        user: Option<&UserId>,
+        which: Drop,
+        by: &str,
+    ) -> Result<Dropped, StoreError> {
+        let (only, also_ready) = match which {
+            Drop::All => (None, true),
+            Drop::IfWaiting(turn) => (Some(turn), false),
+            Drop::One(turn) => (Some(turn), true),
+        };
         let mut tx = self.begin_for(user).await?;
         sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(session).execute(&mut *tx).await?;
         let rows: Vec<DroppedRow> = sqlx::query_as(concat!(
             "WITH t AS (UPDATE turns SET status = 'cancelled', finished_at = now(), attempt = attempt + 1, \
                  cancelled_by = $3, message_id = NULL \
-                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR (id = $2 AND ready_at IS NULL)) RETURNING *), \
+                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR id = $2) AND ($4 OR ready_at IS NULL) RETURNING *), \
              gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)), \
              unsaid AS (DELETE FROM messages WHERE turn_id IN (SELECT id FROM t) AND role = 'user') \
              SELECT ",
@@ -129,6 +180,7 @@ impl Store {
         .bind(session)
         .bind(only)
         .bind(by)
+        .bind(also_ready)
         .fetch_all(&mut *tx)
         .await?;
         let next = self.promote(&mut tx, session, user).await?;
@@ -188,9 +240,11 @@ async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(),
     let parts: Vec<&Part> = parts.iter().filter(|part| !matches!(part, Part::ToolCall { .. })).collect();
     sqlx::query(
         "WITH t AS (UPDATE turns SET steps = steps + 1, completion_tokens = completion_tokens + $4, usage_estimated = true \
-             WHERE id = $1 RETURNING id, session_id, steps, attempt), \
+             WHERE id = $1 RETURNING id, session_id, user_id, steps, attempt), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, steps, attempt, 0, $4, 0, 0, true FROM t), \
+         unsettled AS (INSERT INTO unsettled_steps (turn_id, step, user_id, weighted_tokens, used_at) \
+             SELECT id, steps, user_id, $4, now() FROM t WHERE user_id IS NOT NULL AND $4 > 0), \
          place AS (UPDATE sessions s SET next_sequence = next_sequence + 1, \
                  total_completion_tokens = total_completion_tokens + $4 FROM t \
              WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence, t.steps) \

@@ -38,8 +38,8 @@ async fn a_steering_message_becomes_part_of_the_running_turn() {
     assert_eq!(store.position(later.id).await.unwrap(), 3);
 
     store.commit_step(turn.id, Attempt(1), &step(1, vec![text("said")])).await.unwrap();
-    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap());
-    assert!(!store.take_steering(turn.id, Attempt(1)).await.unwrap(), "once");
+    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 2);
+    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap().is_empty(), "once");
     let history = store.history(id, 10).await.unwrap();
     let said: Vec<(Role, String)> = history.iter().map(|m| (m.role, text_of(&m.parts))).collect();
     let expected = [(Role::User, "one"), (Role::Assistant, "said"), (Role::User, "two"), (Role::User, "three")];
@@ -68,7 +68,7 @@ async fn what_no_step_takes_up_is_the_next_turn() {
     assert_eq!(repeated, own.id, "the same key now means the turn that answers it");
     assert!(matches!(store.take_steering(turn.id, Attempt(1)).await, Err(Fenced::Fenced)));
     assert!(!claimed(&store, own.id, WorkerId::generate()).await.is_steered);
-    assert!(!store.take_steering(own.id, Attempt(1)).await.unwrap());
+    assert!(store.take_steering(own.id, Attempt(1)).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_turn_that_has_not_begun_is_steered_at_its_first_step() {
     let turn = ready(&store, id, &ann, "one").await;
     steer(&store, id, &ann, "two").await;
     assert!(claimed(&store, turn.id, WorkerId::generate()).await.is_steered);
-    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap());
+    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn an_older_attempt_takes_nothing_up() {
     assert!(claimed(&store, turn.id, WorkerId::generate()).await.is_steered, "the next one hears of it");
     assert!(matches!(store.take_steering(turn.id, Attempt(1)).await, Err(Fenced::Fenced)));
     assert_eq!(services.count("SELECT count(*) FROM turns").await, 2);
-    assert!(store.take_steering(turn.id, Attempt(2)).await.unwrap());
+    assert_eq!(store.take_steering(turn.id, Attempt(2)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
     unreachable_pub,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::expect_used,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a test fails by panicking, and tells how it went on its way"
+    reason = "a test fails by panicking, and tells how it went on its way; the model copies small things for speed"
 )]
 
 mod conformance;

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use copilot_shared::id::{SessionId, ToolCallId, TurnId};
+use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::message::{HistoryMessage, ToolOutcome};
 use copilot_shared::store::{Fenced, Finished, PendingCall, StepCommit, Store, StoreError};
 use copilot_shared::turn::{Turn, TurnEnd, TurnStatus};
+use copilot_shared::understanding::Understanding;
 use copilot_shared::usage::TokenUsage;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,10 @@ impl Persistence {
         Ok(self.repeat("summary", write).await.0?)
     }
 
+    pub(super) async fn understanding(&self, user: &UserId) -> Result<Understanding, Stopped> {
+        self.read("understanding", || self.store.understanding(user)).await
+    }
+
     pub(super) async fn calls_of_step(&self, turn: TurnId, step: i32) -> Result<Vec<PendingCall>, Stopped> {
         self.read("calls", || self.store.calls_of_step(turn, step)).await
     }
@@ -68,10 +73,12 @@ impl Persistence {
     }
 
     /// Makes messages that steer the turn part of it. True if the history may have grown.
-    pub(super) async fn take_steering(&self) -> Result<bool, Stopped> {
+    /// The turns whose messages became part of this one; `None` if there surely are none.
+    pub(super) async fn take_steering(&self) -> Result<Option<Vec<TurnId>>, Stopped> {
         let write = || self.store.take_steering(self.turn.id, self.turn.attempt);
         let (taken, ambiguous) = self.repeat("steering", write).await;
-        Ok(taken? || ambiguous)
+        let taken = taken?;
+        Ok((ambiguous || !taken.is_empty()).then_some(taken))
     }
 
     pub(super) async fn start_calls(&self, calls: &[ToolCallId]) -> Result<(), Stopped> {
