@@ -135,6 +135,11 @@ impl PartId {
     pub fn nth(n: u32) -> Self {
         Self(format!("p{n}").into())
     }
+
+    /// Which one it is; `None` if the name is no other than a name.
+    pub fn number(&self) -> Option<u32> {
+        self.0.strip_prefix('p')?.parse().ok()
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Many schedules, on all cores.
 //!
-//! `SCHEDULES_COUNT` says how many, `SCHEDULES_SEED` from which seed on;
-//! `SCHEDULES_STEPS` cuts each schedule after so many steps, which makes a trace shorter.
+//! `SCHEDULES_COUNT` says how many, `SCHEDULES_SEED` from which seed on; `deploy/schedules` sets
+//! them. `SCHEDULES_STEPS` cuts each schedule after so many steps, which makes a trace shorter.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -104,7 +104,7 @@ fn told(violation: &Violation) -> String {
     let Violation { seed, steps, what } = shortest;
     format!(
         "a law is broken: {what}\n\n{trace}\n\na law is broken: {what}\n\
-         again: SCHEDULES_SEED={seed} SCHEDULES_COUNT=1 SCHEDULES_STEPS={steps}"
+         again: deploy/schedules --seed {seed} --count 1 --steps {steps}"
     )
 }
 
