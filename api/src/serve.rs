@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::config::FlagsError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::Publisher;
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// The feature flags cannot be had.
+    #[error(transparent)]
+    Flags(#[from] FlagsError),
     /// The ops server cannot start.
     #[error("API_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -97,7 +101,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         publisher: publisher.clone(),
         relay,
         ledger: config.credits.ledger(store.clone()),
-        usage: Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() },
+        usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };

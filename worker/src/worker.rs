@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::meter::Meter;
@@ -75,6 +76,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// The feature flags cannot be had.
+    #[error(transparent)]
+    Flags(#[from] FlagsError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -123,7 +127,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
-        meter: config.usage.meter(&store, &streams),
+        meter: config.usage.meter(&store, &streams)?,
         sealed,
         settled,
     });

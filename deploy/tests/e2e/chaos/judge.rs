@@ -3,12 +3,13 @@
 mod answer;
 mod log;
 mod rows;
+mod usage;
 mod viewers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use copilot_shared::id::TurnId;
+use copilot_shared::id::{TurnId, UserId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::Method;
@@ -42,6 +43,10 @@ pub async fn judge(chaos: &Chaos) {
         }
     }
     no_session_is_processing(chaos).await;
+    let users: Vec<UserId> = (0..USERS).filter_map(|n| UserId::parse(&format!("user-{n}"))).collect();
+    for finding in usage::findings(services, &mut connection, &users).await {
+        chaos.ledger.violation(finding);
+    }
 
     let turns = rows::turns(&mut connection).await;
     let submissions = chaos.ledger.submissions();
