@@ -1,5 +1,6 @@
 //! The use cases, one a file, each with the ways in which it can fail. No HTTP here.
 
+use copilot_shared::analytics::Analytics;
 use copilot_shared::id::TurnId;
 use copilot_shared::ledger::Ledger;
 use copilot_shared::queue::Publisher;
@@ -23,6 +24,7 @@ pub mod create_session;
 pub mod dead_letters;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod grant_credits;
 pub mod impersonate;
 pub mod publication;
 pub mod read_credits;
@@ -31,6 +33,7 @@ pub mod read_usage;
 pub mod reset_usage;
 pub mod resume_turn;
 pub mod submit_turn;
+pub mod understand_user;
 
 use publication::Publications;
 use read_usage::Usage;
@@ -42,6 +45,7 @@ pub struct App {
     publisher: Publisher,
     relay: Relay,
     ledger: Ledger,
+    analytics: Analytics,
     usage: Usage,
     publications: Publications,
     stop: CancellationToken,
@@ -60,6 +64,8 @@ pub struct Foundations {
     pub relay: Relay,
     /// Credits.
     pub ledger: Ledger,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What users use, and may use.
     pub usage: Usage,
 }
@@ -92,9 +98,9 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger, usage } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, analytics, usage } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, usage, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, analytics, usage, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

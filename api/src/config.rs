@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{CreditConfig, ServersConfig, TurnConfig, UsageConfig};
+use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::app::read_usage::ResetTerms;
@@ -72,6 +72,9 @@ pub struct ServeConfig {
     /// What users have and spend.
     #[command(flatten)]
     pub credits: CreditConfig,
+    /// Who is told what happens.
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
@@ -299,7 +302,7 @@ mod tests {
             ("--feature-flags", "{\"default\": {}}", "FEATURE_FLAGS"),
             ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
-            let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
+            let error = Cli::try_parse_from(["copilot-api", &format!("{option}={value}")]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
         assert!(serve(&["--jwt-verify-key", ""]).gate().unwrap_err().to_string().contains("JWT_VERIFY_KEY"));
@@ -339,6 +342,9 @@ mod tests {
             "RATE_LIMIT_FAIL",
             "ENABLE_CREDIT",
             "NUM_USER_CREDITS_REFILL",
+            "APP_ENV",
+            "POSTHOG_API_KEY",
+            "POSTHOG_HOST",
             "LOG_FORMAT",
         ] {
             assert!(help.contains(&format!("[env: {name}]")), "{name}");

@@ -27,6 +27,7 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod understanding;
 mod usage;
 
 pub use moment::Moment;
@@ -43,6 +44,8 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What is known of the caller, and what they might ask.
+    Understanding,
     /// Usage limits.
     Usage,
     /// What the caller has and spent, in cents.
@@ -73,10 +76,12 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        understanding::UnderstandingRoutes,
         usage::UsageRoutes,
         credits::CreditRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
+        admin::credits::AdminCreditRoutes,
         admin::dead_letters::DeadLetterRoutes,
         admin::rate_limit::RateLimitRoutes,
     );

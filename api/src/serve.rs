@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::analytics::PostHogError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
@@ -43,6 +44,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The feature flags cannot be had.
     #[error(transparent)]
     Flags(#[from] FlagsError),
@@ -95,12 +99,14 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
     }
 
+    let (analytics, events) = config.analytics.start()?;
     let foundations = Foundations {
         store: store.clone(),
         streams: streams.clone(),
         publisher: publisher.clone(),
         relay,
         ledger: config.credits.ledger(store.clone()),
+        analytics,
         usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
@@ -116,6 +122,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
+    events.close().await;
     publisher.close().await;
     streams.close().await;
     store.close().await;

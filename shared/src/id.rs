@@ -57,12 +57,12 @@ uuid_id!(
     WorkerId
 );
 uuid_id!(
-    /// A message that nobody could handle.
-    DeadLetterId
-);
-uuid_id!(
     /// A file of a user's workspace.
     FileId
+);
+uuid_id!(
+    /// A message that nobody could handle.
+    DeadLetterId
 );
 
 impl SessionId {

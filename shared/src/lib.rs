@@ -12,9 +12,11 @@ pub mod message;
 pub mod session;
 pub mod tool;
 pub mod turn;
+pub mod understanding;
 pub mod usage;
 
-// The edges: PostgreSQL, Redis, RabbitMQ.
+// The edges: PostgreSQL, Redis, RabbitMQ, PostHog.
+pub mod analytics;
 pub mod queue;
 pub mod store;
 pub mod stream;

@@ -30,12 +30,13 @@ mod steering;
 mod submit;
 mod summaries;
 mod turns;
+mod understanding;
 mod usage;
 mod workers;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
 pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
 pub use limits::LimitOverride;
@@ -45,6 +46,7 @@ pub use resets::{ChargeError, NewReset, PaidReset, RefundError, Refunded, ResetS
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
+pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 

@@ -266,7 +266,8 @@ fn not_corrupt(word: &str) -> Result<(), WindowsError> {
 }
 
 async fn within<T>(ask: impl Future<Output = Result<T, fred::error::Error>>) -> Result<T, WindowsError> {
-    match tokio::time::timeout(PATIENCE, ask).await {
+    // A command of this client is a large future: on the heap it is not part of every caller.
+    match tokio::time::timeout(PATIENCE, Box::pin(ask)).await {
         Ok(answer) => Ok(answer?),
         Err(_elapsed) => Err(fred::error::Error::new(fred::error::ErrorKind::Timeout, "no answer in time").into()),
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig, UsageConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 
 use crate::compaction::Budget;
@@ -51,6 +51,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Who is told what happens
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,
@@ -80,7 +83,7 @@ pub struct ModelArgs {
     /// ANTHROPIC_API_KEY (anthropic)
     #[arg(long, env, hide_env_values = true)]
     chat_api_key: Option<String>,
-    /// The model that names sessions: the chat model if unset, `off` for none
+    /// The model that names sessions and suggests prompts: the chat model if unset, `off` for none
     #[arg(long, env, hide_env_values = true)]
     chat_title_model: Option<String>,
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary

@@ -33,7 +33,7 @@ async fn handle(worker: Arc<Worker>, delivery: TurnDelivery) {
     tracing::debug!(redelivered = delivery.redelivered, "a delivery arrived");
     match &delivery.message {
         Ok(message) => run(&worker, message.turn_id, delivery).await,
-        Err(_) => bury(&worker, delivery).await,
+        Err(_) => Box::pin(bury(&worker, delivery)).await,
     }
 }
 
@@ -52,7 +52,6 @@ async fn run(worker: &Arc<Worker>, turn: TurnId, delivery: TurnDelivery) {
         Some(Claim::Claimed(claimed)) => attempt(worker, *claimed, delivery).await,
         Some(Claim::Held(holder)) if holder == worker.id && delivery.redelivered => {
             if let Some(delivery) = worker.running.adopt(turn, delivery) {
-                // It just ended here.
                 delivery.ack().await;
             }
         }
@@ -83,7 +82,10 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
     let span = tracing::info_span!("turn", turn.id = %turn, attempt = attempt.0, otel.kind = "consumer");
     delivery.trace.adopt(&span);
     let exhausted = claimed.losses > turn::MAX_LOSSES;
-    let signals = worker.running.enter(turn, attempt, delivery);
+    let (signals, replaced) = worker.running.enter(turn, attempt, delivery);
+    if let Some(delivery) = replaced {
+        delivery.ack().await;
+    }
     if claimed.cancel_requested {
         signals.cancel.cancel();
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
-use copilot_shared::message::HistoryMessage;
-use copilot_shared::store::{Claimed, Fenced, StepCommit};
+use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
@@ -23,11 +22,13 @@ mod prompt;
 mod recovery;
 mod room;
 mod step;
+mod suggestions;
 mod title;
 mod writer;
 
 use allowance::Allowance;
 use persist::Persistence;
+use prompt::Prompt;
 use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
@@ -97,7 +98,7 @@ struct Attempt {
 pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals, span).await;
+    let outcome = Box::pin(attempt(worker, claimed, signals, span)).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -147,21 +148,24 @@ impl Attempt {
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
-        let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
+        let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
             if let Some(end) = self.before_step().await? {
                 return Ok(Ending { end, last: None });
             }
             if step == 1 {
                 title::begin(&self.worker, self.turn.session_id);
+                if prompt.wants_suggestions {
+                    suggestions::begin(&self.worker, self.turn.user_id.as_ref());
+                }
             }
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;
             if may_be_steered && let Some(taken) = self.persistence.take_steering().await? {
                 self.allowance.take_over(&taken).await;
-                history = prompt::history(&self.persistence, self.turn.session_id).await?;
+                prompt.read_history_again(&self.persistence, &self.turn).await?;
             }
-            let done = self.run_step(step, &mut history).await?;
+            let done = self.run_step(step, &mut prompt).await?;
             let used_at = self.worker.meter.now();
             let chunk_sequence = self.writer.flush().await?;
             let commit = StepCommit { step, parts: done.parts, usage: done.usage, used_at, chunk_sequence };
@@ -176,12 +180,12 @@ impl Attempt {
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
                     self.allowance.settle(&commit, Then::GoesOn).await;
-                    prompt::remember_step(&mut history, &commit.parts);
+                    prompt.remember_step(&commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
                     }
                     self.writer.send(Chunk::FinishStep);
-                    prompt::remember_results(&mut history, &self.persistence, self.turn.id, step).await?;
+                    prompt.remember_results(&self.persistence, self.turn.id, step).await?;
                     continue;
                 }
             };
@@ -192,16 +196,16 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(&mut self, number: i32, history: &mut Vec<HistoryMessage>) -> Result<Step, Stopped> {
+    async fn run_step(&mut self, number: i32, prompt: &mut Prompt) -> Result<Step, Stopped> {
         self.writer.send(Chunk::StartStep);
         let mut used = TokenUsage::default();
         let mut tries = MAX_TRIES;
         loop {
-            used += self.make_room(history).await?;
-            let mut step = self.call_model(number, history).await?;
+            used += self.make_room(prompt).await?;
+            let mut step = self.call_model(number, prompt).await?;
             tries -= 1;
             if tries > 0 && step.found_no_room() {
-                self.room.halve(history);
+                self.room.halve(&prompt.history);
                 continue;
             }
             step.usage += used;
@@ -209,8 +213,8 @@ impl Attempt {
         }
     }
 
-    async fn call_model(&mut self, number: i32, history: &[HistoryMessage]) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, history);
+    async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
+        let request = prompt.request(&self.worker, &self.turn);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
@@ -263,17 +267,17 @@ impl Attempt {
     /// The row ends first, then the stream: what lacks its last chunk is found and sealed, while a
     /// stream that ended too early could not be taken back.
     async fn finish(&mut self, ending: Ending) -> Result<(), Stopped> {
-        self.writer.flush().await?;
+        let reaches = self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
-        let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
+        let Finished { end, next } = self.persistence.finish(&ending.end, ending.last.as_ref(), reaches).await?;
         // Before the last chunk: who has seen the end, and asks, is to find it counted.
         let settled = match &ending.last {
             Some(step) => self.allowance.settle(step, Then::HasEnded).await,
             None => self.allowance.release().await,
         };
-        self.writer.end(&ending.end, usage);
+        self.writer.end(&end, usage);
         self.worker.publish(&next).instrument(self.span.clone()).await;
-        metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
+        metrics::counter!("copilot_turns_total", "status" => end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
                 // Sealing settles, so what is not settled is left to be sealed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
@@ -45,6 +46,8 @@ pub struct Worker {
     pub tools: Toolbox,
     /// What tools may use.
     pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -76,6 +79,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The feature flags cannot be had.
     #[error(transparent)]
     Flags(#[from] FlagsError),
@@ -111,6 +117,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         None => None,
     };
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
     let (settled, settled_steps) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
@@ -123,6 +130,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         window: config.model.window(),
         tools: Toolbox::built_in()?,
         resources: Resources { store: store.clone() },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -175,6 +183,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;

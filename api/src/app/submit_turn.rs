@@ -1,5 +1,6 @@
 //! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
+use copilot_shared::analytics::Event;
 use copilot_shared::id::{MessageId, TurnId};
 use copilot_shared::message::Part;
 use copilot_shared::meter::MeterError;
@@ -82,9 +83,11 @@ impl App {
         if let Some(idempotency) = &new.idempotency
             && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
         {
-            return self.attached(turn).await;
+            return self.attached(turn, new.on_busy, caller).await;
         }
-        match self.submit_within_limits(session, caller, &new).await? {
+        let submitted = self.submit_within_limits(session, caller, &new).await?;
+        self.tell_of_message(session, caller, &submission, &submitted);
+        match submitted {
             Submitted::Ready(turn) => {
                 self.publish_soon([turn.id]);
                 Ok(Accepted { turn, position: 0, start: Start::Everything })
@@ -97,8 +100,17 @@ impl App {
                 }
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn).await,
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, new.on_busy, caller).await,
         }
+    }
+
+    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+        let turn_id = match submitted {
+            Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
+            Submitted::Repeated(_) => return,
+        };
+        let message_length = submission.text.chars().count();
+        self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
     }
 
     /// Reserves, then writes; what was reserved for a turn that was not accepted is given back.
@@ -122,7 +134,11 @@ impl App {
         Ok(submitted?)
     }
 
-    async fn attached(&self, turn: Turn) -> Result<Accepted, SubmitTurnError> {
+    async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+        // The first try may have ended between its two statements.
+        if on_busy == OnBusy::Interrupt {
+            self.stop_what_runs_before(&turn, caller).await?;
+        }
         let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
         Ok(Accepted { turn, position, start: Start::Compacted })
     }

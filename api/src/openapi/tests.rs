@@ -76,8 +76,7 @@ fn what_tools_answer_is_one_union_and_every_reference_leads_somewhere() {
     }
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-        let name = reference.strip_prefix("#/components/schemas/").expect(reference);
-        assert!(schemas.contains_key(name), "{reference}");
+        assert!(document.pointer(reference.strip_prefix('#').expect(reference)).is_some(), "{reference}");
     }
 }
 

@@ -40,6 +40,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such user.
+    UserNotFound = "user_not_found",
     /// The route has no such method.
     MethodNotAllowed = "method_not_allowed",
     /// The body is no JSON, or nested too deep.
@@ -104,6 +106,8 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
+    /// The user's balance cannot take so much more.
+    BalanceTooHigh = "balance_too_high",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

@@ -5,7 +5,7 @@ use copilot_shared::id::SessionId;
 use copilot_shared::meter::MeterError;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
-use copilot_shared::store::{ClaimSessionError, StoreError, SubmitError};
+use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
 use copilot_shared::stream::StreamError;
 use poem::http::StatusCode;
 
@@ -181,6 +181,26 @@ impl From<SubmitError> for Problem {
     }
 }
 
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::UnknownUser => Self::new(StatusCode::NOT_FOUND, Code::UserNotFound, "User not found."),
+            GrantError::TooMuch(too_much) => {
+                let detail = format!("The user has {} already and cannot have so much more.", too_much.balance);
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BalanceTooHigh, detail)
+            }
+            GrantError::Conflict => {
+                let detail = "The key was used for another transaction of this user.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::IdempotencyConflict, detail)
+            }
+            GrantError::Disabled => {
+                Self::new(StatusCode::BAD_REQUEST, Code::CreditsDisabled, "Credits are disabled here.")
+            }
+            GrantError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<SubmitTurnError> for Problem {
     fn from(error: SubmitTurnError) -> Self {
         match error {
@@ -227,7 +247,7 @@ impl From<ResetError> for Problem {
             ResetError::NotAvailable => (StatusCode::BAD_REQUEST, Code::ResetNotAvailable),
             ResetError::CreditsDisabled => (StatusCode::BAD_REQUEST, Code::CreditsDisabled),
             ResetError::NoDailyLimit => (StatusCode::BAD_REQUEST, Code::NoDailyLimit),
-            ResetError::Unverifiable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            ResetError::Unverifiable(_) | ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             ResetError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResetsExhausted),
             ResetError::InProgress => (StatusCode::TOO_MANY_REQUESTS, Code::ResetInProgress),
             ResetError::NotReached => (StatusCode::BAD_REQUEST, Code::DailyLimitNotReached),
@@ -235,7 +255,6 @@ impl From<ResetError> for Problem {
             ResetError::InsufficientCredits => (StatusCode::PAYMENT_REQUIRED, Code::InsufficientCredits),
             ResetError::Failed => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetFailed),
             ResetError::FailedUnrefunded => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetRefundPending),
-            ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         };
         let after = match error {
             ResetError::Store(error) => return error.into(),

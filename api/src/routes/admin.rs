@@ -2,6 +2,7 @@
 
 use crate::problem::Statuses;
 
+pub(super) mod credits;
 pub(super) mod dead_letters;
 mod paths;
 pub(super) mod rate_limit;
@@ -11,6 +12,12 @@ pub(super) mod turns;
 pub(super) struct Administering;
 impl Statuses for Administering {
     const STATUSES: &'static [u16] = &[401, 403, 422, 500, 503];
+}
+
+/// The errors of an admin's route with a body.
+pub(super) struct AdministeringWithBody;
+impl Statuses for AdministeringWithBody {
+    const STATUSES: &'static [u16] = &[400, 401, 403, 404, 413, 415, 422, 500, 503];
 }
 
 /// The errors of an admin's route that names something.

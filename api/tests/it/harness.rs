@@ -9,6 +9,7 @@ use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::clock::Clock;
 use copilot_shared::flags::Flags;
@@ -55,10 +56,13 @@ pub(crate) struct Settings {
     /// Instead of the development key's.
     pub(crate) gate: Option<Gate>,
     pub(crate) credits: Mode,
+    /// Instead of the log.
+    pub(crate) analytics: Option<Analytics>,
     pub(crate) limits: Limits,
 }
 
 /// How much users may use, and on what terms more.
+#[expect(clippy::struct_field_names, reason = "limits are what it is about")]
 pub(crate) struct Limits {
     pub(crate) limits: TokenLimits,
     pub(crate) flags: Flags,
@@ -282,8 +286,9 @@ impl Api {
         let usage = settings.limits.usage(&store, &streams);
         let windows = usage.meter.windows().clone();
         let ledger = Ledger::new(store.clone(), settings.credits);
+        let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
         let foundations =
-            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, usage };
+            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics, usage };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());

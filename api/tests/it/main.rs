@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credits;
@@ -29,5 +31,7 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod understanding;
 #[cfg(test)]
 mod usage;

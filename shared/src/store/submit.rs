@@ -168,7 +168,7 @@ async fn lock_owned_session(tx: Tx<'_>, session: SessionId, caller: &Caller) -> 
 }
 
 /// Keys belong to the user; an anonymous session's keys belong to the session.
-fn key_owner(session: SessionId, user: Option<&UserId>) -> String {
+pub(super) fn key_owner(session: SessionId, user: Option<&UserId>) -> String {
     user.map_or_else(|| format!("session:{session}"), |user| format!("user:{user}"))
 }
 

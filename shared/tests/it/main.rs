@@ -1,7 +1,14 @@
 //! The adapters against the real servers.
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod administration;
+mod analytics;
 mod attempts;
 mod cancels;
 mod credits;
@@ -17,4 +24,5 @@ mod setup;
 mod steering;
 mod streams;
 mod submit;
+mod understanding;
 mod windows;

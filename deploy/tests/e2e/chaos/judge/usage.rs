@@ -25,8 +25,22 @@ struct StepUsage {
     cache_creation_tokens: i64,
 }
 
+/// Whether the counters were always kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Counters {
+    /// They must tell all that was used.
+    Kept,
+    /// Redis came back empty: they may tell less, never more.
+    Emptied,
+}
+
 /// What is wrong with the counters.
-pub async fn findings(services: &Services, connection: &mut PgConnection, users: &[UserId]) -> Vec<String> {
+pub async fn findings(
+    services: &Services,
+    connection: &mut PgConnection,
+    users: &[UserId],
+    counters: Counters,
+) -> Vec<String> {
     let windows = services.windows();
     let now = Utc::now();
     let used = weights(connection, now).await;
@@ -34,7 +48,8 @@ pub async fn findings(services: &Services, connection: &mut PgConnection, users:
     for user in users {
         let counted = windows.look(user, now).await.expect("the counters can be read").used;
         let used = used.get(user).copied().unwrap_or_default();
-        if counted != used {
+        let less = counted.daily <= used.daily && counted.weekly <= used.weekly;
+        if counted != used && (counters == Counters::Kept || !less) {
             findings.push(format!("{user} used {used:?} and was charged {counted:?}"));
         }
     }
