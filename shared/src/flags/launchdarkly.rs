@@ -46,9 +46,3 @@ impl FlagProvider for LaunchDarkly {
         (!value.is_null()).then_some(value)
     }
 }
-
-impl Drop for LaunchDarkly {
-    fn drop(&mut self) {
-        self.client.close();
-    }
-}

@@ -36,7 +36,7 @@ async fn stream(mut socket: TcpStream, mut versions: watch::Receiver<u64>) -> st
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flags_come_from_the_server_follow_its_changes_and_have_no_value_before_it_spoke() {
     let _set_before = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
