@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::analytics::{Analytics, PostHogError};
+use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::meter::Meter;
@@ -81,6 +82,9 @@ pub enum WorkerError {
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
+    /// The feature flags cannot be had.
+    #[error(transparent)]
+    Flags(#[from] FlagsError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -131,7 +135,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
-        meter: config.usage.meter(&store, &streams),
+        meter: config.usage.meter(&store, &streams)?,
         sealed,
         settled,
     });

@@ -13,6 +13,8 @@ mod attempts;
 mod cancels;
 mod credits;
 mod dead_letters;
+#[cfg(feature = "launchdarkly")]
+mod launchdarkly;
 mod outbox;
 mod queue;
 mod resets;
