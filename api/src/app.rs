@@ -21,6 +21,7 @@ pub mod delete_session;
 pub mod edit_queue;
 pub mod publication;
 pub mod read_session;
+pub mod regenerate_turn;
 pub mod resume_turn;
 pub mod submit_turn;
 

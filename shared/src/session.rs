@@ -42,6 +42,11 @@ impl Caller {
         }
     }
 
+    /// Who cancels, as the record of a turn names them.
+    pub fn name(&self) -> &str {
+        self.user_id().map_or("anonymous", UserId::as_str)
+    }
+
     /// The hash of the claim token, if it is the bearer of one.
     pub fn claim_hash(&self) -> Option<&[u8]> {
         match self {

@@ -36,6 +36,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such message in the conversation, or it is superseded.
+    MessageNotFound = "message_not_found",
     /// The route has no such method.
     MethodNotAllowed = "method_not_allowed",
     /// The body is no JSON, or nested too deep.
@@ -62,7 +64,7 @@ codes! {
     IdempotencyConflict = "idempotency_conflict",
     /// The message id is another message's.
     MessageIdTaken = "message_id_taken",
-    /// The last message is not the user's.
+    /// The last message is not the user's, or there is none that could be answered.
     NoUserMessage = "no_user_message",
     /// A part of the message cannot be taken.
     UnsupportedPart = "unsupported_part",

@@ -135,7 +135,7 @@ impl StreamRoutes {
         body: SubmitBytes,
     ) -> Result<SubmittedResponse, Refused<SubmittingWithoutStream>> {
         let Accepted { turn, position, .. } =
-            app.submit_turn(&id.session, &id.caller, read_submission(body, key.0).await?).await?;
+            app.answer(&id.session, &id.caller, read_submission(body, key.0).await?).await?;
         let response = SubmitResponse { turn_id: turn.id.0, status: turn.status.into(), position };
         Ok(SubmittedResponse::Accepted(Json(response)))
     }
@@ -171,7 +171,7 @@ pub(super) async fn submit_or_resume(
         let place = Place { caller, session: session.id };
         return resume(app, place, None, last_event_id, None).await;
     }
-    let accepted = app.submit_turn(&session, &caller, read_submission(body, key).await?).await?;
+    let accepted = app.answer(&session, &caller, read_submission(body, key).await?).await?;
     Ok(StreamResponse::Chunks(EventStream(app.attach(&accepted).await?)))
 }
 

@@ -2,6 +2,8 @@
 //! `RABBITMQ_URL`. A test here plays the worker itself.
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod harness;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::id::{MessageId, SessionId, TurnId, UserId};
-use copilot_shared::message::{Part, Role, text_of};
+use copilot_shared::message::{Part, Role, Speaker, text_of};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
 use copilot_shared::stream::Streams;
@@ -17,6 +17,8 @@ async fn submit(services: &Services, store: &Store, session: SessionId, caller: 
     let new = NewTurn {
         id: TurnId::generate(),
         message_id: MessageId::generate(),
+        ui_id: None,
+        speaker: Speaker::User,
         parts: vec![Part::Text { id: None, text: says.to_owned() }],
         on_busy: OnBusy::Enqueue,
         idempotency: None,

@@ -6,6 +6,7 @@ mod cancels;
 mod credits;
 mod outbox;
 mod queue;
+mod resubmit;
 mod sessions;
 mod setup;
 mod steering;

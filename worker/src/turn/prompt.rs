@@ -22,7 +22,8 @@ const SYSTEM: &str = "You are Copilot, a helpful assistant. Answer in the langua
 pub(super) async fn history(persistence: &Persistence, session: SessionId) -> Result<Vec<HistoryMessage>, Stopped> {
     let mut history = persistence.history(session, HISTORY_LIMIT).await?;
     // A cut through the middle of a turn would leave tool results without their calls.
-    let start = history.iter().position(|message| message.role == Role::User).unwrap_or(history.len());
+    let asks = |message: &HistoryMessage| matches!(message.role, Role::User | Role::System);
+    let start = history.iter().position(asks).unwrap_or(history.len());
     history.drain(..start);
     Ok(history)
 }
