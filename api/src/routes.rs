@@ -24,6 +24,7 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod ui_messages;
 
 pub use nullable::Nullable;
 

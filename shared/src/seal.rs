@@ -55,8 +55,8 @@ pub async fn end_without_worker(
     let fold = streams.read_fold(turn.id).await?.unwrap_or_default();
     let committed = usize::try_from(store.committed_steps(turn.id).await?).unwrap_or(usize::MAX);
     // A step whose call was committed is in the history already.
-    let unfinished = if fold.steps_begun() > committed { fold.open_step_parts() } else { Vec::new() };
-    match store.end_without_worker(turn, end, &unfinished).await {
+    let unfinished = (fold.steps_begun() > committed).then(|| fold.open_step_parts());
+    match store.end_without_worker(turn, end, unfinished.as_deref()).await {
         Ok((ended, next)) => {
             seal(store, streams, &ended).await?;
             Ok(Some(next))

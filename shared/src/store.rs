@@ -24,6 +24,7 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod transcript;
 mod turns;
 mod workers;
 
@@ -35,6 +36,7 @@ pub use queue::QueuedMessage;
 pub use resubmit::{Again, Resubmitted, Seen};
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
+pub use transcript::{Asked, TranscriptPage, TurnTranscript};
 pub use turns::ActiveTurn;
 pub use workers::WorkerLock;
 

@@ -133,3 +133,35 @@ async fn a_note_of_the_system_is_shown_as_one() {
     let roles: Vec<_> = detail["messages"].as_array().unwrap().iter().map(|m| m["role"].clone()).collect();
     assert_eq!(roles, ["system", "assistant"]);
 }
+
+#[tokio::test]
+async fn the_initial_messages_of_a_chat_are_those_that_were_streamed_less_what_is_in_flight() {
+    let api = Api::start().await;
+    let session = api.session("u1").await;
+    let view = |query: &str| api.get(format!("{session}?format=ui{query}")).by("u1");
+    assert_eq!(view("").send().await.ok(), json!([]));
+    let first = round(&api, &session, "m1", "one", "1").await;
+    let plain = api.submit(&session, "u1", "two").await;
+    let said = |id: &Value, text: &str| json!({"id": id, "role": "user", "parts": [{"type": "text", "text": text}]});
+    let answer = |turn: TurnId, text: &str| {
+        let parts = json!([{"type": "step-start"}, {"type": "text", "text": text, "state": "done"}]);
+        json!({"id": turn, "role": "assistant", "parts": parts})
+    };
+    let detail = api.get(&session).by("u1").send().await.ok();
+    let id = &detail["messages"][2]["id"];
+    let running = api.begin(plain, "2").await;
+    let expected = json!([said(&json!("m1"), "one"), answer(first, "1"), said(id, "two")]);
+    assert_eq!(view("").send().await.ok(), expected);
+    api.complete(&running, "2").await;
+    let newest = view("&limit=1").send().await;
+    assert_eq!(newest.headers["x-has-more-messages"], "true");
+    let oldest = newest.headers["x-oldest-sequence"].to_str().unwrap().to_owned();
+    assert_eq!(newest.ok(), json!([said(id, "two"), answer(plain, "2")]), "a turn is whole");
+    let older = view(&format!("&before_sequence={oldest}")).send().await;
+    assert_eq!(older.headers["x-has-more-messages"], "false");
+    assert_eq!(older.ok(), json!([said(&json!("m1"), "one"), answer(first, "1")]));
+    let detail = api.get(format!("{session}?format=detail")).by("u1").send().await;
+    assert!(!detail.headers.contains_key("x-has-more-messages"));
+    assert_eq!(detail.ok()["messages"].as_array().unwrap().len(), 4);
+    api.get(format!("{session}?format=xml")).by("u1").send().await.refused(422, "validation_error");
+}

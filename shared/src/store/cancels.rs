@@ -121,13 +121,13 @@ impl Store {
     }
 
     /// Ends a turn in place of its worker by raising the attempt, with what the unfinished step
-    /// said. Refused if the attempt is no longer `turn`'s. Returns the ended turn and what may
+    /// said, if there is one. Refused if the attempt is no longer `turn`'s. Returns the ended turn and what may
     /// run now.
     pub async fn end_without_worker(
         &self,
         turn: &Turn,
         end: &TurnEnd,
-        unfinished: &[Part],
+        unfinished: Option<&[Part]>,
     ) -> Result<(Turn, Vec<TurnId>), Fenced> {
         let raised = Attempt(turn.attempt.0 + 1);
         let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
@@ -143,8 +143,8 @@ impl Store {
             return Err(Fenced::Fenced);
         }
         end_turn(&mut tx, turn.id, raised, end).await?;
-        if !unfinished.is_empty() {
-            save_unfinished(&mut tx, turn.id, unfinished).await?;
+        if let Some(parts) = unfinished {
+            save_unfinished(&mut tx, turn.id, parts).await?;
         }
         close_unanswered(&mut tx, turn.id, end).await?;
         let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
@@ -175,7 +175,8 @@ pub(super) async fn drop_turns(tx: Tx<'_>, turns: &[TurnId], by: &str) -> Result
     Ok(rows.into_iter().map(|row| row.turn.into()).collect())
 }
 
-/// Saves what an unfinished step said, with an estimate of what it cost.
+/// Saves what an unfinished step said, with an estimate of what it cost. One that said nothing is
+/// counted, since clients saw it begin, and leaves no message.
 async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(), StoreError> {
     let said: usize = parts.iter().map(spoken_chars).sum();
     let completion = crate::usage::TokenUsage::estimate(0, said).completion;
@@ -186,16 +187,17 @@ async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(),
              WHERE id = $1 RETURNING id, session_id, steps, attempt), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, steps, attempt, 0, $4, 0, 0, true FROM t), \
-         place AS (UPDATE sessions s SET next_sequence = next_sequence + 1, \
+         place AS (UPDATE sessions s SET next_sequence = next_sequence + $5::boolean::integer, \
                  total_completion_tokens = total_completion_tokens + $4 FROM t \
              WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence, t.steps) \
          INSERT INTO messages (id, session_id, turn_id, step, sequence, role, parts) \
-         SELECT $2, place.id, $1, place.steps, place.sequence, 'assistant', $3 FROM place",
+         SELECT $2, place.id, $1, place.steps, place.sequence, 'assistant', $3 FROM place WHERE $5",
     )
     .bind(turn)
     .bind(MessageId::generate())
-    .bind(Json(parts))
+    .bind(Json(&parts))
     .bind(completion)
+    .bind(!parts.is_empty())
     .execute(&mut **tx)
     .await?;
     Ok(())

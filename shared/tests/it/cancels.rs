@@ -117,6 +117,22 @@ async fn a_turn_is_ended_without_its_worker_and_keeps_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_step_that_said_nothing_before_its_worker_was_lost_is_counted() {
+    let services = Services::isolated().await;
+    let (store, streams) = (services.store(), services.streams());
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    let turn = ready(&store, id, &ann, "one").await;
+    let claim = claimed(&store, turn.id, WorkerId::generate()).await;
+    let said = [Frame::Chunk(None, Chunk::Start { message_id: turn.id }), Frame::Chunk(None, Chunk::StartStep)];
+    streams.append(&Append::of(turn.id, claim.turn.attempt, 0, &said)).await.unwrap();
+    end_without_worker(&store, &streams, &claim.turn, &TurnEnd::Cancelled).await.unwrap();
+    let page = store.transcript(id, None, 10).await.unwrap();
+    assert_eq!(page.turns[0].steps, [Vec::new()]);
+    assert_eq!(store.turn_messages(turn.id).await.unwrap().len(), 1, "and leaves no message");
+}
+
+#[tokio::test]
 async fn a_turn_that_never_began_gets_a_whole_stream() {
     let services = Services::isolated().await;
     let (store, streams) = (services.store(), services.streams());

@@ -470,3 +470,30 @@ async fn whatever_happens_at_once_one_answer_is_left() {
     let answers = said.iter().filter(|(role, _)| *role == Role::Assistant).count();
     assert_eq!((questions, answers), (6, 6), "{said:?}");
 }
+
+#[tokio::test]
+async fn a_page_of_the_transcript_has_whole_turns() {
+    let chat = Chat::new().await;
+    for n in 1..=3 {
+        let turn = ready(&chat.store, chat.id, &chat.ann, &format!("ask {n}")).await;
+        let claim = claimed(&chat.store, turn.id, WorkerId::generate()).await;
+        for number in 1..=2 {
+            chat.store.commit_step(turn.id, Attempt(1), &step(number, vec![text("so")])).await.unwrap();
+        }
+        chat.store.finish(&claim.turn, &DONE, Some(&step(3, vec![text("done")]))).await.unwrap();
+    }
+    let shapes = |page: &copilot_shared::store::TranscriptPage| -> Vec<(String, usize)> {
+        page.turns.iter().map(|turn| (text_of(&turn.asked[0].parts), turn.steps.len())).collect()
+    };
+    let newest = chat.store.transcript(chat.id, None, 5).await.unwrap();
+    assert_eq!(shapes(&newest), [("ask 2".to_owned(), 3), ("ask 3".to_owned(), 3)], "the older one is not cut");
+    assert!(newest.has_more);
+    let rest = chat.store.transcript(chat.id, newest.oldest_sequence, 5).await.unwrap();
+    assert_eq!(shapes(&rest), [("ask 1".to_owned(), 3)]);
+    assert!(!rest.has_more);
+    chat.again(None).await.unwrap();
+    let taken_back = chat.store.transcript(chat.id, None, 1).await.unwrap();
+    assert_eq!(shapes(&taken_back), [("ask 3".to_owned(), 0)]);
+    let empty = chat.store.transcript(chat.id, Some(1), 5).await.unwrap();
+    assert_eq!((empty.turns.len(), empty.oldest_sequence, empty.has_more), (0, None, false));
+}
