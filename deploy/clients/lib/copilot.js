@@ -39,6 +39,11 @@ export class Copilot {
     return this.#json(await this.fetch(`/api/chat/sessions/${id}`));
   }
 
+  /** What a chat of the session begins with. */
+  async uiMessages(id) {
+    return this.#json(await this.fetch(`/api/chat/sessions/${id}?format=ui`));
+  }
+
   /** Submits without following. */
   async submit(id, message) {
     const { turn_id } = await this.#json(await this.post(`/api/chat/sessions/${id}/messages`, { message }));
