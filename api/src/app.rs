@@ -90,6 +90,11 @@ impl App {
         }
     }
 
+    /// Where the rows are.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// A token that is cancelled when the process stops.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop

@@ -16,8 +16,10 @@ use sha2::{Digest, Sha256};
 use crate::problem::{Code, Problem};
 
 mod extract;
+mod ticket;
 
-pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
+pub use extract::{Anyone, Asking, FollowedSession, NamedSession, OwnedSession, Place, SignedIn, TurnPath};
+pub use ticket::{Ticket, Tickets};
 
 /// The key of a developer's machine. Everybody knows it, so `serve` refuses it where others can reach the API.
 pub const DEVELOPMENT_KEY: &str = "copilot-development-key-known-to-everybody-0123456789";
@@ -99,11 +101,20 @@ pub enum AuthError {
     /// It names no user.
     #[error("User ID not found in token")]
     NoUser,
+    /// The ticket was valid once.
+    #[error("The ticket has expired")]
+    TicketExpired,
+    /// The ticket is none, or one for another session.
+    #[error("The ticket does not open this stream")]
+    Ticket,
 }
 
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
-        let code = if error == AuthError::Expired { Code::TokenExpired } else { Code::Unauthorized };
+        let code = match error {
+            AuthError::Expired | AuthError::TicketExpired => Code::TokenExpired,
+            AuthError::Missing | AuthError::Invalid(_) | AuthError::NoUser | AuthError::Ticket => Code::Unauthorized,
+        };
         Self::new(StatusCode::UNAUTHORIZED, code, error.to_string())
     }
 }
@@ -113,6 +124,7 @@ pub struct Gate {
     key: DecodingKey,
     validation: Validation,
     anonymous: bool,
+    ticket_secret: Option<Vec<u8>>,
 }
 
 #[derive(Deserialize)]
@@ -144,13 +156,22 @@ impl Gate {
             SignAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
             SignAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
         };
+        let ticket_secret = match algorithm {
+            Algorithm::HS256 => Some(derive_ticket_secret(pem)?),
+            _ => None,
+        };
         let mut validation = Validation::new(algorithm);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["aud"]);
         // The times are checked below: the library has one tolerance for all of them.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Ok(Self { key: key.map_err(KeyError::Pem)?, validation, anonymous })
+        Ok(Self { key: key.map_err(KeyError::Pem)?, validation, anonymous, ticket_secret })
+    }
+
+    /// What tickets are signed with where the key is a shared secret.
+    pub fn ticket_secret(&self) -> Option<Vec<u8>> {
+        self.ticket_secret.clone()
     }
 
     /// Whoever holds the token.
@@ -187,6 +208,14 @@ impl Gate {
         }
         Ok(Some(self.identify(request)?.user))
     }
+}
+
+/// A key of its own purpose: whoever learned it could make no token of a user.
+fn derive_ticket_secret(key: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let purpose = b"copilot stream tickets, version 1";
+    jsonwebtoken::crypto::sign(purpose, &EncodingKey::from_secret(key), Algorithm::HS256)
+        .map(String::into_bytes)
+        .map_err(KeyError::Sign)
 }
 
 /// A fresh claim token: nobody can guess it.

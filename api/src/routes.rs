@@ -8,7 +8,7 @@ use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use crate::app::App;
-use crate::auth::Gate;
+use crate::auth::{Gate, Tickets};
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
@@ -76,6 +76,7 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
     let service = service();
     let document = openapi::document()?;
     let allow = AllowTable::of(&document)?;
+    let tickets = Arc::new(Tickets::new(site.app.store().clone(), site.gate.ticket_secret()));
     let docs = service.swagger_ui_html().replace(&service.spec(), &document);
     let routes = Route::new()
         .nest_no_strip("/api", service)
@@ -83,7 +84,8 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
         .at("/docs", poem::get(page(docs, DOCS_POLICY)))
         .at("/", poem::get(playground::endpoint(site.development_key)))
         .data(site.app)
-        .data(site.gate);
+        .data(site.gate)
+        .data(tickets);
     Ok(edge::guarded(routes, Edge::new(site.origins, allow)))
 }
 

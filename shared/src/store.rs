@@ -21,6 +21,7 @@ mod queue;
 mod reconcile;
 mod resubmit;
 mod rows;
+mod secrets;
 mod sessions;
 mod steering;
 mod submit;

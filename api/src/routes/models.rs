@@ -11,6 +11,7 @@ use super::Nullable;
 use super::messages::Message;
 use crate::app::create_session::Created;
 use crate::app::read_session::SessionDetail;
+use crate::auth::Ticket;
 
 /// Done; there is nothing to say.
 #[derive(ApiResponse)]
@@ -99,6 +100,15 @@ pub(super) struct CancelSessionResponse {
     /// `no_active_session` if nothing was in flight, `dequeued` if nothing ran and what waited was
     /// dropped.
     pub(super) reason: Nullable<String>,
+}
+
+/// A ticket for the streams of a session.
+#[derive(Debug, Object)]
+pub(super) struct StreamTicketResponse {
+    /// What stands in `?ticket=`.
+    ticket: String,
+    /// From when on it opens nothing.
+    expires_at: DateTime<Utc>,
 }
 
 /// Done.
@@ -199,6 +209,12 @@ pub(super) struct QueueResponse {
 impl StatusResponse {
     pub(super) fn ok() -> Self {
         Self { status: "ok".into() }
+    }
+}
+
+impl From<Ticket> for StreamTicketResponse {
+    fn from(Ticket { text, expires_at }: Ticket) -> Self {
+        Self { ticket: text, expires_at }
     }
 }
 

@@ -11,14 +11,14 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Tag;
-use super::models::{CancelSessionResponse, SubmitResponse};
+use super::models::{CancelSessionResponse, StreamTicketResponse, SubmitResponse};
 use super::sessions::Owned;
 use super::submission::{SubmitBytes, read_submission};
 use crate::app::App;
 use crate::app::cancel_turn::Cancelled;
 use crate::app::resume_turn::{Attached, Resume};
 use crate::app::submit_turn::Accepted;
-use crate::auth::{OwnedSession, Place, SessionPath, TurnPath};
+use crate::auth::{FollowedSession, OwnedSession, Place, Tickets, TurnPath};
 use crate::problem::{Problem, Refused, Statuses};
 use crate::sse::EventStream;
 
@@ -95,7 +95,7 @@ impl StreamRoutes {
     async fn resume(
         &self,
         Data(app): Data<&Arc<App>>,
-        id: SessionPath,
+        id: FollowedSession,
         /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
@@ -112,7 +112,7 @@ impl StreamRoutes {
     async fn resume_turn(
         &self,
         Data(app): Data<&Arc<App>>,
-        id: SessionPath,
+        id: FollowedSession,
         turn_id: TurnPath,
         /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
@@ -121,6 +121,21 @@ impl StreamRoutes {
         after: Query<Option<String>>,
     ) -> Result<StreamResponse, Refused<Resuming>> {
         Ok(resume(app, id.0, Some(turn_id.0), last_event_id.0, after.0).await?)
+    }
+
+    /// Get a ticket for the session's streams
+    ///
+    /// For clients that can send no header, such as the browser's `EventSource`: it opens the GET
+    /// stream routes of this session as `?ticket=` for 60 seconds. A stream that is open stays so; to
+    /// open the next one, get another ticket and say with `after` what was received last.
+    #[oai(path = "/sessions/:id/stream-ticket", method = "post", operation_id = "issue_stream_ticket")]
+    async fn issue_ticket(
+        &self,
+        Data(tickets): Data<&Arc<Tickets>>,
+        id: OwnedSession,
+    ) -> Result<Json<StreamTicketResponse>, Refused<Owned>> {
+        let place = Place { caller: id.caller, session: id.session.id };
+        Ok(Json(tickets.issue(&place).await?.into()))
     }
 
     /// Submit a message without a stream

@@ -18,4 +18,6 @@ mod sessions;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod tickets;
+#[cfg(test)]
 mod turns;

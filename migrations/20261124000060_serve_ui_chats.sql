@@ -25,3 +25,10 @@ CREATE FUNCTION supersede_what_a_superseded_turn_writes() RETURNS trigger
     END $$;
 CREATE TRIGGER messages_of_superseded_turns_are_superseded BEFORE INSERT ON messages
     FOR EACH ROW WHEN (NEW.step IS NOT NULL) EXECUTE FUNCTION supersede_what_a_superseded_turn_writes();
+
+-- What every API process of a deployment must know and nobody else: made by whoever needs it first.
+CREATE TABLE deployment_secrets (
+    name       text PRIMARY KEY,
+    secret     bytea NOT NULL CHECK (octet_length(secret) = 32),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
