@@ -1,6 +1,10 @@
 //! The OpenAPI document: what the framework emits, put right where it is wrong.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+mod corrections;
+mod newest;
+mod variants;
 
 /// The document cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -13,23 +17,23 @@ pub enum DocumentError {
     Lacks(&'static str),
 }
 
-/// The document as pretty JSON.
+/// The document as pretty JSON, in the version that every generator reads.
 pub fn document() -> Result<String, DocumentError> {
-    let mut document: Value = serde_json::from_str(&crate::routes::service().spec())?;
-    let root = document.as_object_mut().ok_or(DocumentError::Lacks("root"))?;
-    // The framework says 3.0.0; it emits nothing that the corrections of 3.0.3 forbid.
-    root.insert("openapi".into(), json!("3.0.3"));
-    root.insert("servers".into(), json!([{ "url": "/" }]));
-    for_each_object(&mut document, &bare_media_types);
+    Ok(serde_json::to_string_pretty(&corrected()?)?)
+}
+
+/// The document in OpenAPI 3.2, which knows event streams, as pretty JSON.
+pub fn newest_document() -> Result<String, DocumentError> {
+    let mut document = corrected()?;
+    newest::upgrade(&mut document)?;
     Ok(serde_json::to_string_pretty(&document)?)
 }
 
-/// Generators take a media type with a charset for another one.
-fn bare_media_types(object: &mut Map<String, Value>) {
-    let full = "application/json; charset=utf-8";
-    if let Some(media) = object.remove(full) {
-        object.insert("application/json".into(), media);
-    }
+fn corrected() -> Result<Value, DocumentError> {
+    let mut document: Value = serde_json::from_str(&crate::routes::service().spec())?;
+    variants::merge(&mut document)?;
+    corrections::correct(&mut document)?;
+    Ok(document)
 }
 
 fn for_each_object(value: &mut Value, change: &impl Fn(&mut Map<String, Value>)) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use poem::endpoint::make_sync;
 use poem::http::header;
 use poem::{Endpoint, EndpointExt, Response, Route};
-use poem_openapi::{OpenApi, OpenApiService, Tags};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 
 use crate::app::App;
 use crate::auth::{Gate, Tickets};
@@ -65,9 +65,10 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         queue::QueueRoutes,
         service::ServiceRoutes,
     );
-    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
-        "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \
-             AI SDK's UI message stream v1, and can be resumed from any event id.",
+    let licence = LicenseObject::new("MIT").url("https://opensource.org/license/mit");
+    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).license(licence).description(
+        "A durable AI chat backend. Messages are answered by turns that survive restarts. Their chunks are streamed in \
+             the dialect of the AI SDK's UI message stream v1, and can be resumed from any event id.",
     )
 }
 
@@ -81,6 +82,7 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
     let routes = Route::new()
         .nest_no_strip("/api", service)
         .at("/openapi.json", poem::get(json(document)))
+        .at("/openapi-3.2.json", poem::get(json(openapi::newest_document()?)))
         .at("/docs", poem::get(page(docs, DOCS_POLICY)))
         .at("/", poem::get(playground::endpoint(site.development_key)))
         .data(site.app)

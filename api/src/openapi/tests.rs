@@ -1,6 +1,7 @@
 //! The document that clients are generated from.
 
 use super::*;
+use serde_json::json;
 
 fn parsed() -> Value {
     serde_json::from_str(&document().unwrap()).unwrap()
@@ -56,7 +57,43 @@ fn an_event_streams_schema_is_the_union_of_chunks_and_each_type_is_one_constant(
     assert_eq!(mapping.len(), 20);
     for (kind, reference) in mapping {
         let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
-        let constant = &document["components"]["schemas"][name]["allOf"][0]["properties"]["type"]["enum"];
+        let constant = &document["components"]["schemas"][name]["properties"]["type"]["enum"];
         assert_eq!(constant, &json!([kind]), "{name}");
     }
+}
+
+#[test]
+fn every_parameter_response_and_header_is_described_and_every_operation_says_who_may_call() {
+    let document = parsed();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(operation["security"].is_array(), "{name}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{name} {}", parameter["name"]);
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].as_str().is_some_and(|words| !words.is_empty()), "{name} {status}");
+            for (header, of) in response["headers"].as_object().unwrap() {
+                assert!(of["description"].is_string() || of["$ref"].is_string(), "{name} {status} {header}");
+                assert_ne!(header, &header.to_uppercase(), "{name} {status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_newest_version_has_items_in_its_streams_and_null_as_a_type() {
+    let text = newest_document().unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["openapi"], "3.2.0");
+    assert!(!text.contains("nullable"));
+    let stream = &document["paths"]["/api/chat/sessions/{id}/stream"]["get"]["responses"]["200"]["content"];
+    let item = &stream["text/event-stream"]["itemSchema"];
+    assert_eq!(item["properties"]["data"]["contentSchema"]["$ref"], "#/components/schemas/Chunk");
+    let detail = &document["components"]["schemas"]["SessionDetailResponse"]["properties"];
+    assert_eq!(detail["title"]["type"], json!(["string", "null"]));
+    assert_eq!(
+        detail["active_stream"]["anyOf"],
+        json!([{"$ref": "#/components/schemas/ActiveStreamInfo"}, {"type": "null"}])
+    );
 }

@@ -13,6 +13,8 @@ use crate::app::create_session::Created;
 use crate::app::read_session::SessionDetail;
 use crate::auth::Ticket;
 
+mod examples;
+
 /// Done; there is nothing to say.
 #[derive(ApiResponse)]
 pub(super) enum NoContent {
@@ -23,6 +25,7 @@ pub(super) enum NoContent {
 
 /// A fresh session.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct CreateSessionResponse {
     /// Its id.
     id: Uuid,
@@ -94,6 +97,7 @@ pub(super) struct SessionDetailResponse {
 
 /// What a cancel did.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct CancelSessionResponse {
     /// Nothing is running any more of what was.
     pub(super) cancelled: bool,
@@ -104,6 +108,7 @@ pub(super) struct CancelSessionResponse {
 
 /// A ticket for the streams of a session.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct StreamTicketResponse {
     /// What stands in `?ticket=`.
     ticket: String,
@@ -120,6 +125,7 @@ pub(super) struct StatusResponse {
 
 /// What a submit without a stream came to.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct SubmitResponse {
     /// The turn.
     pub(super) turn_id: Uuid,
@@ -159,6 +165,7 @@ pub(super) struct Usage {
 
 /// The record of a turn.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct TurnRecord {
     /// Its id.
     id: Uuid,

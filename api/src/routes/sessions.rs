@@ -166,6 +166,8 @@ impl SessionRoutes {
     }
 
     /// Name a session
+    ///
+    /// A name that the user gave is never replaced by one of ours.
     #[oai(path = "/sessions/:id/title", method = "patch", operation_id = "update_session_title")]
     async fn rename(
         &self,

@@ -28,7 +28,38 @@ pub(super) struct StreamRoutes;
 #[derive(ApiResponse)]
 pub(super) enum StreamResponse {
     /// The turn's chunks. An event's id is a cursor, `<turn_id>:<sequence>`. The last event of an
-    /// ended turn is `[DONE]`; a stream that ends without it was cut, and can be resumed.
+    /// ended turn is `[DONE]`; a stream that ends without it was cut, and can be resumed. Comments keep
+    /// a silent connection open, and tell before the end what was used.
+    ///
+    /// ```text
+    /// retry: 1742
+    /// : heartbeat
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:1
+    /// data: {"type":"start","messageId":"01a20f01-2615-751f-80aa-9d3c371f469e"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:2
+    /// data: {"type":"start-step"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:3
+    /// data: {"type":"text-start","id":"p1"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:4
+    /// data: {"type":"text-delta","id":"p1","delta":"Hello"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:5
+    /// data: {"type":"text-end","id":"p1"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:6
+    /// data: {"type":"finish-step"}
+    ///
+    /// : usage {"promptTokens":9,"completionTokens":1,"totalTokens":10,"cacheReadTokens":0,"cacheCreationTokens":0}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:7
+    /// data: {"type":"finish","finishReason":"stop"}
+    ///
+    /// data: [DONE]
+    /// ```
     #[oai(
         status = 200,
         header(name = "x-vercel-ai-ui-message-stream", ty = "String"),
@@ -69,7 +100,10 @@ impl StreamRoutes {
     /// Submit a message and stream its answer
     ///
     /// `message_id` or `Idempotency-Key` makes the call idempotent for 24 hours. With
-    /// `Last-Event-ID` nothing is submitted: the stream of that turn is resumed.
+    /// `Last-Event-ID` nothing is submitted: the stream of that turn is resumed. In the AI SDK's form,
+    /// `trigger: "regenerate-message"` answers a message once more, and `messageId` puts the message in
+    /// place of an earlier one and what followed; either stops what is in flight, unless `on_busy` is
+    /// `reject`.
     #[oai(path = "/sessions/:id/stream", method = "post", operation_id = "stream_chat")]
     async fn submit(
         &self,
@@ -139,6 +173,8 @@ impl StreamRoutes {
     }
 
     /// Submit a message without a stream
+    ///
+    /// As `stream_chat`. Follow the turn with `resume_turn_stream`, or read the session later.
     #[oai(path = "/sessions/:id/messages", method = "post", operation_id = "submit_message")]
     async fn submit_message(
         &self,
