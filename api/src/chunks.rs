@@ -168,7 +168,8 @@ pub struct ToolInputAvailable {
 pub struct ToolOutputAvailable {
     /// The call.
     pub tool_call_id: String,
-    /// The answer.
+    /// The answer: a string that holds the JSON of a `ToolResponse`, or of what is left of one that
+    /// was too long.
     pub output: Value,
     /// True while the tool is at work and a later output replaces this one.
     pub preliminary: Option<bool>,
@@ -180,7 +181,7 @@ pub struct ToolOutputAvailable {
 pub struct ToolOutputError {
     /// The call.
     pub tool_call_id: String,
-    /// Why.
+    /// Why: the JSON of an `error` of `ToolResponse`, or a sentence where the tool gave no answer.
     pub error_text: String,
 }
 

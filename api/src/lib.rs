@@ -16,3 +16,4 @@ pub mod routes;
 pub mod serve;
 pub mod server;
 pub mod sse;
+pub mod tool_responses;

@@ -3,8 +3,14 @@
 use serde_json::{Map, Value};
 
 mod corrections;
+mod impersonation;
 mod newest;
 mod variants;
+
+use crate::tool_responses;
+
+/// Where the admins' own routes live.
+const ADMIN_PREFIX: &str = "/api/copilot/admin";
 
 /// The document cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +21,9 @@ pub enum DocumentError {
     /// The framework emitted something else than a document.
     #[error("the OpenAPI document has no {0}")]
     Lacks(&'static str),
+    /// Two schemas want one name.
+    #[error("the OpenAPI document has two schemas called {0}")]
+    Twice(String),
 }
 
 /// The document as pretty JSON, in the version that every generator reads.
@@ -31,6 +40,9 @@ pub fn newest_document() -> Result<String, DocumentError> {
 
 fn corrected() -> Result<Value, DocumentError> {
     let mut document: Value = serde_json::from_str(&crate::routes::service().spec())?;
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    tool_responses::add_schemas(schemas.ok_or(DocumentError::Lacks("schemas"))?).map_err(DocumentError::Twice)?;
+    impersonation::offer(document.as_object_mut().ok_or(DocumentError::Lacks("root"))?);
     variants::merge(&mut document)?;
     corrections::correct(&mut document)?;
     Ok(document)

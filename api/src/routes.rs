@@ -12,9 +12,12 @@ use crate::auth::{Gate, Tickets};
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
+mod admin;
 mod aliases;
+mod credits;
 mod messages;
 mod models;
+mod moment;
 mod nullable;
 mod playground;
 mod queue;
@@ -25,7 +28,10 @@ mod submission;
 mod submission_schema;
 mod turns;
 mod ui_messages;
+mod understanding;
+mod usage;
 
+pub use moment::Moment;
 pub use nullable::Nullable;
 
 /// Groups of operations.
@@ -39,8 +45,16 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What is known of the caller, and what they might ask.
+    Understanding,
+    /// Usage limits.
+    Usage,
+    /// What the caller has and spent, in cents.
+    Credits,
     /// Health, settings, and schemas for code generation.
     Service,
+    /// For admins: everybody's turns, limits and credits. Every call is written down.
+    Admin,
 }
 
 /// What the whole site works with.
@@ -63,7 +77,14 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        understanding::UnderstandingRoutes,
+        usage::UsageRoutes,
+        credits::CreditRoutes,
         service::ServiceRoutes,
+        admin::turns::AdminTurnRoutes,
+        admin::credits::AdminCreditRoutes,
+        admin::dead_letters::DeadLetterRoutes,
+        admin::rate_limit::RateLimitRoutes,
     );
     let licence = LicenseObject::new("MIT").url("https://opensource.org/license/mit");
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).license(licence).description(

@@ -4,15 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, JsonSchema)]
         #[serde(transparent)]
         #[sqlx(transparent)]
+        #[schemars(inline)]
         pub struct $name(pub Uuid);
 
         impl $name {
@@ -53,6 +55,14 @@ uuid_id!(
 uuid_id!(
     /// One worker process, from its start to its end.
     WorkerId
+);
+uuid_id!(
+    /// A file of a user's workspace.
+    FileId
+);
+uuid_id!(
+    /// A message that nobody could handle.
+    DeadLetterId
 );
 
 impl SessionId {

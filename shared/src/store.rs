@@ -12,33 +12,46 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod credits;
+mod dead_letters;
+mod limits;
 mod messages;
 mod outbox;
 mod queue;
 mod reconcile;
+mod resets;
 mod resubmit;
 mod rows;
 mod secrets;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod transcript;
 mod turns;
+mod understanding;
+mod usage;
 mod workers;
 
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use admin::{AdminTurn, Requeue, TurnFilter};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
+pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
+pub use limits::LimitOverride;
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
+pub use resets::{ChargeError, NewReset, PaidReset, RefundError, Refunded, ResetStatus};
 pub use resubmit::{Again, Resubmitted, Seen};
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use transcript::{Asked, TranscriptPage, TurnTranscript};
 pub use turns::ActiveTurn;
+pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

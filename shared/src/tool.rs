@@ -1,7 +1,29 @@
-//! What a tool tells the rest of the system about itself, and the record of its calls.
+//! What a tool tells the rest of the system about itself, what it answers, and the record of its
+//! calls.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub mod agents;
+pub mod blocks;
+pub mod browser;
+pub mod builder;
+pub mod files;
+pub mod folders;
+pub mod found;
+pub mod plain;
+mod response;
+pub mod setup;
+
+pub use response::{ResponseSchema, ToolAnswer, ToolResponse};
+
+/// A JSON object of any shape.
+pub type JsonObject = serde_json::Map<String, Value>;
+
+/// What each named output has put out, in order.
+pub type OutputsByName = BTreeMap<String, Vec<Value>>;
 
 /// A tool as the model is told of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

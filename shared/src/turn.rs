@@ -59,12 +59,16 @@ pub enum ErrorCode {
     ContextTooLong,
     /// The turn asked for more model calls than one turn may.
     StepLimit,
+    /// The model called tools without arguments again and again.
+    EmptyToolCalls,
     /// No worker took the turn in time.
     QueueTimeout,
     /// Every worker that took the turn died of it.
     AttemptsExhausted,
     /// A usage limit was reached in the middle of the turn.
     LimitReached,
+    /// The usage counters could not be read before a model call.
+    UsageUnavailable,
     /// The live stream was lost with its server.
     StreamLost,
     /// The queue held a message that nobody can read.
@@ -80,9 +84,11 @@ impl ErrorCode {
             Self::ProviderError => "provider_error",
             Self::ContextTooLong => "context_too_long",
             Self::StepLimit => "step_limit",
+            Self::EmptyToolCalls => "circuit_breaker_empty_tool_calls",
             Self::QueueTimeout => "queue_timeout",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::LimitReached => "limit_reached",
+            Self::UsageUnavailable => "usage_unavailable",
             Self::StreamLost => "stream_lost",
             Self::UnreadableMessage => "unreadable_message",
             Self::Internal => "internal_error",
@@ -160,13 +166,15 @@ impl TurnEnd {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::ProviderError,
         Self::ContextTooLong,
         Self::StepLimit,
+        Self::EmptyToolCalls,
         Self::QueueTimeout,
         Self::AttemptsExhausted,
         Self::LimitReached,
+        Self::UsageUnavailable,
         Self::StreamLost,
         Self::UnreadableMessage,
         Self::Internal,

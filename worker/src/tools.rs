@@ -1,67 +1,48 @@
-//! What the model may call. A tool is one file below this module.
+//! What the model may call. A tool is one file below this module, and one line in
+//! [`Toolbox::built_in`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use copilot_shared::id::{SessionId, UserId};
 use copilot_shared::message::ToolOutcome;
-use copilot_shared::tool::{Concurrency, Repeat, ToolSpec};
-use futures_util::future::BoxFuture;
-use serde::de::DeserializeOwned;
+use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
+mod arguments;
+mod breaker;
 mod calculator;
+mod context;
 mod current_time;
+#[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
+mod envelope;
+mod registered;
+mod schema;
+mod tool;
 
-/// Where a call comes from.
-#[derive(Debug, Clone)]
-pub struct ToolContext {
-    /// The conversation.
-    pub session_id: SessionId,
-    /// Its owner, if it has one.
-    pub user_id: Option<UserId>,
-}
+pub use breaker::Breaker;
+pub use context::{Outlet, Preliminary, Resources, ToolContext};
+pub use registered::{CallEnd, SchemaError};
+pub use tool::{Access, NoArguments, Tool, ToolFailure};
 
-/// One tool.
-pub trait Tool: Send + Sync + 'static {
-    /// How the model is told of it.
-    fn spec(&self) -> ToolSpec;
+use registered::{AnyTool, Registered};
 
-    /// May a call whose outcome is unknown be made again?
-    fn repeat(&self) -> Repeat;
-
-    /// May it run beside others?
-    fn concurrency(&self) -> Concurrency {
-        Concurrency::Parallel
-    }
-
-    /// How long a call may take.
-    fn time_limit(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    /// Makes a call. The error is a sentence that the model can act on. Dropping the future ends
-    /// whatever it started.
-    fn call(&self, context: ToolContext, input: Value) -> BoxFuture<'static, Result<Value, String>>;
-}
-
-/// The tools of a worker.
-#[derive(Clone)]
+/// The tools of a worker, in a stable order: providers cache what does not change.
+#[derive(Clone, Default)]
 pub struct Toolbox {
-    tools: Arc<[Arc<dyn Tool>]>,
+    tools: Vec<Arc<dyn AnyTool>>,
     specs: Arc<[ToolSpec]>,
 }
 
 impl Toolbox {
-    /// A box of tools, in a stable order: providers cache what does not change.
-    pub fn new(tools: Vec<Arc<dyn Tool>>) -> Self {
-        let specs = tools.iter().map(|tool| tool.spec()).collect();
-        Self { tools: tools.into(), specs }
+    /// Everything that this worker brings.
+    pub fn built_in() -> Result<Self, SchemaError> {
+        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)
     }
 
-    /// Everything that this worker brings.
-    pub fn built_in() -> Self {
-        Self::new(vec![Arc::new(calculator::Calculator), Arc::new(current_time::CurrentTime)])
+    /// The same with one tool more.
+    pub fn with(mut self, tool: impl Tool) -> Result<Self, SchemaError> {
+        self.tools.push(Arc::new(Registered::new(tool)?));
+        self.specs = self.tools.iter().map(|tool| tool.spec().clone()).collect();
+        Ok(self)
     }
 
     /// What the model is told.
@@ -69,65 +50,63 @@ impl Toolbox {
         Arc::clone(&self.specs)
     }
 
-    /// A tool by its name.
-    pub fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.tools.iter().zip(self.specs.iter()).find(|(_, spec)| spec.name == name).map(|(tool, _)| tool)
+    /// Is there a tool of this name?
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
-    /// Makes a call within its time limit.
-    pub async fn call(&self, name: &str, context: ToolContext, input: Value) -> ToolOutcome {
+    /// May a call of this tool be made again when its outcome is unknown? One of a tool that is
+    /// not there does nothing, however often.
+    pub fn repeat(&self, name: &str) -> Repeat {
+        self.find(name).map_or(Repeat::Safe, AnyTool::repeat)
+    }
+
+    /// May a call of this tool run beside others?
+    pub fn concurrency(&self, name: &str) -> Concurrency {
+        self.find(name).map_or(Concurrency::Parallel, AnyTool::concurrency)
+    }
+
+    /// Does a call lack every argument that its tool needs?
+    pub fn lacks_arguments(&self, name: &str, input: &Value) -> bool {
+        let empty = input.as_object().is_some_and(serde_json::Map::is_empty);
+        empty && self.find(name).is_some_and(AnyTool::needs_arguments)
+    }
+
+    /// Makes a call, unless nobody has the tool. Everything that the call started has ended when
+    /// this returns or is dropped.
+    pub async fn call(&self, name: &str, context: ToolContext, input: Value) -> CallEnd {
         let Some(tool) = self.find(name) else {
             let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
-            return ToolOutcome::Error(format!("There is no tool called {name:?}. There are: {}.", known.join(", ")));
+            let message = format!("There is no tool called {name:?}. There are: {}.", known.join(", "));
+            return CallEnd::Failed(ToolAnswer::error("unknown_tool", message));
         };
-        match tokio::time::timeout(tool.time_limit(), tool.call(context, input)).await {
-            Ok(Ok(output)) => ToolOutcome::Output(output),
-            Ok(Err(sentence)) => ToolOutcome::Error(sentence),
-            Err(_elapsed) => {
-                ToolOutcome::Error(format!("The tool did not finish within {} s.", tool.time_limit().as_secs()))
-            }
-        }
+        let _ends_with_the_call = context.stop.clone().drop_guard();
+        tool.call(&context, input).await
+    }
+
+    fn find(&self, name: &str) -> Option<&dyn AnyTool> {
+        self.tools.iter().find(|tool| tool.spec().name == name).map(AsRef::as_ref)
     }
 }
 
-/// Reads a call's arguments, or says what is wrong with them.
-fn arguments<T: DeserializeOwned>(input: Value) -> Result<T, String> {
-    match input {
-        Value::Object(_) => {
-            serde_json::from_value(input).map_err(|error| format!("The arguments do not fit: {error}."))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err("The arguments must be one JSON object.".to_owned())
+impl CallEnd {
+    /// Did the call fail?
+    pub fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    /// What clients, the model and the history get of it: JSON text within bounds.
+    pub fn outcome(self, context: &ToolContext) -> ToolOutcome {
+        let text = |mut answer: ToolAnswer| {
+            answer.session_id = Some(context.session_id);
+            envelope::capped(answer.to_json())
+        };
+        match self {
+            Self::Answered(answer) => ToolOutcome::Output(Value::String(text(answer))),
+            Self::Failed(answer) => ToolOutcome::Error(text(answer)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn context() -> ToolContext {
-        ToolContext { session_id: SessionId::random(), user_id: None }
-    }
-
-    #[tokio::test]
-    async fn an_unknown_tool_names_the_known_ones() {
-        let outcome = Toolbox::built_in().call("nope", context(), json!({})).await;
-        assert!(matches!(outcome, ToolOutcome::Error(text) if text.contains("calculator")));
-    }
-
-    #[tokio::test]
-    async fn wrong_arguments_are_explained_to_the_model() {
-        for bad in [json!("not json"), json!({}), json!({"expression": 4})] {
-            let outcome = Toolbox::built_in().call("calculator", context(), bad).await;
-            assert!(matches!(outcome, ToolOutcome::Error(text) if text.contains("arguments")));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_calculator_calculates() {
-        let outcome = Toolbox::built_in().call("calculator", context(), json!({"expression": "12*(3+4)"})).await;
-        assert_eq!(outcome, ToolOutcome::Output(json!({"expression": "12*(3+4)", "result": 84})));
-    }
-}
+mod tests;

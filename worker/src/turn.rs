@@ -3,25 +3,32 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
-use copilot_shared::store::{Claimed, Fenced, StepCommit};
+use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::windows::Then;
 
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::running::Signals;
+use crate::tools::Breaker;
 use crate::worker::Worker;
 
+mod allowance;
 mod calls;
 mod persist;
 mod prompt;
 mod recovery;
+mod room;
 mod step;
 mod title;
 mod writer;
 
+use allowance::Allowance;
 use persist::Persistence;
+use prompt::Prompt;
+use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
 
@@ -30,6 +37,10 @@ pub const MAX_LOSSES: i32 = 5;
 
 /// Model calls that one turn may make.
 const MAX_STEPS: i32 = 30;
+
+/// How often a model call is made whose conversation does not fit, each time with less of it
+/// (`usage-tools.md` §8.7).
+const MAX_TRIES: u32 = 3;
 
 /// Why an attempt stops without having ended its turn.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +86,9 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    allowance: Allowance,
+    room: Room,
+    breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
 }
@@ -102,12 +116,16 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
+    let allowance = Allowance::new(&worker.meter, &claimed.turn, &signals, &worker.settled);
     let mut attempt = Attempt {
         worker: Arc::clone(worker),
         turn: claimed.turn,
         signals,
         writer: recovered.writer,
         persistence,
+        allowance,
+        room: Room::new(worker.window),
+        breaker: Breaker::default(),
         span,
     };
     let ending = if claimed.losses > MAX_LOSSES {
@@ -123,41 +141,47 @@ impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
     async fn answer(&mut self, standing: Standing, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
         let first = standing.steps + 1;
-        if first == 1 {
-            title::begin(&self.worker, self.turn.session_id);
-        }
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
             return Ok(Ending { end: TurnEnd::Cancelled, last: None });
         }
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
-        let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
+        let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
-            self.at_boundary().await?;
-            if self.signals.cancel.is_cancelled() {
-                return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+            if let Some(end) = self.before_step().await? {
+                return Ok(Ending { end, last: None });
+            }
+            if step == 1 {
+                title::begin(&self.worker, self.turn.session_id);
             }
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;
-            if may_be_steered && self.persistence.take_steering().await? {
-                history = prompt::history(&self.persistence, self.turn.session_id).await?;
+            if may_be_steered && let Some(taken) = self.persistence.take_steering().await? {
+                self.allowance.take_over(&taken).await;
+                prompt.read_history_again(&self.persistence, &self.turn).await?;
             }
-            let done = self.run_step(step, &history).await?;
-            let commit =
-                StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
+            let done = self.run_step(step, &mut prompt).await?;
+            let used_at = self.worker.meter.now();
+            let chunk_sequence = self.writer.flush().await?;
+            let commit = StepCommit { step, parts: done.parts, usage: done.usage, used_at, chunk_sequence };
             let end = match done.end {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
                 StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Calls(calls) if self.gives_up(&calls) => TurnEnd::Failed(Failure::new(
+                    ErrorCode::EmptyToolCalls,
+                    "The model kept calling tools without any arguments. Please try again, perhaps in other words.",
+                )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
-                    prompt::remember_step(&mut history, &commit.parts);
+                    self.allowance.settle(&commit, Then::GoesOn).await;
+                    prompt.remember_step(&commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
                     }
                     self.writer.send(Chunk::FinishStep);
-                    prompt::remember_results(&mut history, &self.persistence, self.turn.id, step).await?;
+                    prompt.remember_results(&self.persistence, self.turn.id, step).await?;
                     continue;
                 }
             };
@@ -168,12 +192,25 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(
-        &mut self,
-        number: i32,
-        history: &[copilot_shared::message::HistoryMessage],
-    ) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, history);
+    async fn run_step(&mut self, number: i32, prompt: &mut Prompt) -> Result<Step, Stopped> {
+        self.writer.send(Chunk::StartStep);
+        let mut used = TokenUsage::default();
+        let mut tries = MAX_TRIES;
+        loop {
+            used += self.make_room(prompt).await?;
+            let mut step = self.call_model(number, prompt).await?;
+            tries -= 1;
+            if tries > 0 && step.found_no_room() {
+                self.room.halve(&prompt.history);
+                continue;
+            }
+            step.usage += used;
+            return Ok(step);
+        }
+    }
+
+    async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
+        let request = prompt.request(&self.worker, &self.turn);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
@@ -182,11 +219,31 @@ impl Attempt {
         Ok(step)
     }
 
+    /// Is it time to stop a model that calls tools without arguments?
+    fn gives_up(&mut self, calls: &[calls::Call]) -> bool {
+        let lacks_arguments = calls.iter().any(|call| call.lacks_arguments(&self.worker.tools));
+        self.breaker.gives_up(lacks_arguments)
+    }
+
     /// Runs the calls of a step. False if the user stopped them.
     async fn run_calls(&mut self, calls: Vec<calls::Call>) -> Result<bool, Stopped> {
-        calls::run(&self.worker, &self.turn, &self.persistence, &mut self.writer, &self.signals, calls)
-            .instrument(self.span.clone())
-            .await
+        let runner = calls::Runner {
+            worker: &self.worker,
+            turn: &self.turn,
+            persistence: &self.persistence,
+            writer: &mut self.writer,
+            signals: &self.signals,
+            breaker: &mut self.breaker,
+        };
+        runner.run(calls).instrument(self.span.clone()).await
+    }
+
+    /// How the turn ends if it may not make another model call.
+    async fn before_step(&mut self) -> Result<Option<TurnEnd>, Stopped> {
+        let refusal = self.allowance.refusal().await?;
+        self.at_boundary().await?;
+        let stopped = self.signals.cancel.is_cancelled().then_some(TurnEnd::Cancelled);
+        Ok(stopped.or(refusal.map(TurnEnd::Failed)))
     }
 
     /// Between two steps a turn can change hands without a trace.
@@ -206,15 +263,21 @@ impl Attempt {
     /// The row ends first, then the stream: what lacks its last chunk is found and sealed, while a
     /// stream that ended too early could not be taken back.
     async fn finish(&mut self, ending: Ending) -> Result<(), Stopped> {
-        self.writer.flush().await?;
+        let reaches = self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
-        let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
-        self.writer.end(&ending.end, usage);
+        let Finished { end, next } = self.persistence.finish(&ending.end, ending.last.as_ref(), reaches).await?;
+        // Before the last chunk: who has seen the end, and asks, is to find it counted.
+        let settled = match &ending.last {
+            Some(step) => self.allowance.settle(step, Then::HasEnded).await,
+            None => self.allowance.release().await,
+        };
+        self.writer.end(&end, usage);
         self.worker.publish(&next).instrument(self.span.clone()).await;
-        metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
+        metrics::counter!("copilot_turns_total", "status" => end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
-                if self.worker.sealed.try_send(self.turn.id).is_err() {
+                // Sealing settles, so what is not settled is left to be sealed.
+                if !settled || self.worker.sealed.try_send(self.turn.id).is_err() {
                     tracing::debug!(turn.id = %self.turn.id, "left to the reconciler to note as sealed");
                 }
                 Ok(())

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::meter::Meter;
 use copilot_shared::ops::{self, OpsError, Readiness};
-use copilot_shared::queue::{CancelListener, Intake, Publisher};
+use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
@@ -13,11 +15,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::tools::Toolbox;
+use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -36,8 +39,14 @@ pub struct Worker {
     pub model_name: String,
     /// The model that names sessions and its name, if any does.
     pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// How much of a conversation it is told.
+    pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
+    /// What tools may use.
+    pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -46,8 +55,12 @@ pub struct Worker {
     pub stop: CancellationToken,
     /// The grace of the shutdown is over.
     pub grace_over: CancellationToken,
+    /// What users may use, and have used.
+    pub meter: Meter,
     /// Streams that were sealed, to be noted together.
     pub sealed: mpsc::Sender<TurnId>,
+    /// Steps that were counted, to be noted together.
+    pub settled: mpsc::Sender<(TurnId, i32)>,
 }
 
 /// Why a worker could not start.
@@ -62,6 +75,12 @@ pub enum WorkerError {
     /// The model cannot be used.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
+    /// A tool's arguments have no valid schema.
+    #[error(transparent)]
+    Tools(#[from] SchemaError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -94,6 +113,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         None => None,
     };
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
+    let (settled, settled_steps) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -102,12 +123,17 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
-        tools: Toolbox::built_in(),
+        window: config.model.window(),
+        tools: Toolbox::built_in()?,
+        resources: Resources { store: store.clone() },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
+        meter: config.usage.meter(&store, &streams),
         sealed,
+        settled,
     });
 
     let stop = lifecycle.stop.clone();
@@ -115,6 +141,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let drained = CancellationToken::new();
     let (alive, sign_of_life) = watch::channel(false);
     let intake = Intake::new(broker.clone(), config.worker_concurrency);
+    let dead_letters = DeadLetterIntake::new(broker.clone());
     let cancels = CancelListener::new(broker, id);
     let readiness = readiness(&worker)
         .with_state("intake", intake.connected())
@@ -125,12 +152,23 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let background = TaskTracker::new();
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
-    background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
+    let (seals, steps) = (store.clone(), store.clone());
+    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
+        let store = seals.clone();
+        async move { store.note_sealed(&turns).await }
+    }));
+    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
+        let store = steps.clone();
+        async move { store.note_settled(&settled).await }
+    }));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
+    let (bury, buried) = mpsc::channel(1);
+    background.spawn(dead_letters.run(bury, drained.clone()));
+    background.spawn(crate::dead_letters::keep(Arc::clone(&worker), buried, drained.clone()));
     let (deliver, deliveries) = mpsc::channel(1);
     background.spawn(intake.run(deliver, stop.clone(), drained.clone()));
     tracing::info!(worker.id = %id, concurrency = config.worker_concurrency, model = %worker.model_name, "taking turns");
@@ -141,6 +179,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;
@@ -196,21 +235,26 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
     }
 }
 
-/// Notes sealed streams together, once a second. What is lost with the process is sealed again.
-async fn note_sealed(store: Store, mut turns: mpsc::Receiver<TurnId>, stop: CancellationToken) {
+/// Writes notes down together, once a second. What is lost with the process, or cannot be written,
+/// is found by a reconciler and done again, to no effect.
+async fn note<T, F>(
+    what: &'static str,
+    mut notes: mpsc::Receiver<T>,
+    stop: CancellationToken,
+    write: impl Fn(Vec<T>) -> F,
+) where
+    F: Future<Output = Result<(), StoreError>>,
+{
     loop {
         let last_time = stop.is_cancelled();
         let mut batch = Vec::new();
-        while let Ok(turn) = turns.try_recv() {
-            batch.push(turn);
+        while let Ok(note) = notes.try_recv() {
+            batch.push(note);
         }
         if !batch.is_empty()
-            && let Err(error) = store.note_sealed(&batch).await
+            && let Err(error) = write(batch).await
         {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "sealed streams could not be noted; the reconciler will"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what} could not be noted; the reconciler will");
         }
         if last_time {
             return;

@@ -2,11 +2,11 @@
 
 use copilot_shared::id::{TurnId, UiMessageId};
 use copilot_shared::session::{Caller, Session};
-use copilot_shared::store::{Again, Idempotency, OnBusy, Seen, SubmitError};
+use copilot_shared::store::{Again, Idempotency, OnBusy, Seen};
 use sha2::{Digest, Sha256};
 
 use super::App;
-use super::submit_turn::Accepted;
+use super::submit_turn::{Accepted, Reserves, SubmitTurnError};
 
 /// An answer that a client wants anew.
 #[derive(Debug, Clone)]
@@ -28,9 +28,18 @@ impl App {
         session: &Session,
         caller: &Caller,
         wanted: Regeneration,
-    ) -> Result<Accepted, SubmitError> {
-        let done = self.store.ask_again(session.id, caller, &again(session, wanted)).await?;
-        self.accepted(done).await
+    ) -> Result<Accepted, SubmitTurnError> {
+        let said = wanted.seen.text.len();
+        let again = again(session, wanted);
+        if let Some(idempotency) = &again.idempotency
+            && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
+        {
+            return self.attached(turn, again.on_busy, caller).await;
+        }
+        let reserves = Reserves { turn: again.id, said };
+        let write = self.store.ask_again(session.id, caller, &again);
+        let done = self.within_limits(caller, reserves, write).await?;
+        self.accepted(done, again.on_busy, caller).await
     }
 }
 

@@ -1,7 +1,9 @@
-//! Accepting a message: the turn that answers it is saved, then published.
+//! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
+use copilot_shared::analytics::Event;
 use copilot_shared::id::{MessageId, TurnId, UiMessageId};
 use copilot_shared::message::{Part, Speaker};
+use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
 use copilot_shared::store::{Dropped, Idempotency, NewTurn, OnBusy, Resubmitted, StoreError, SubmitError, Submitted};
@@ -56,6 +58,31 @@ pub struct Accepted {
     pub start: Start,
 }
 
+/// What a turn is expected to use.
+pub(super) struct Reserves {
+    /// The turn.
+    pub(super) turn: TurnId,
+    /// Bytes of the message.
+    pub(super) said: usize,
+}
+
+/// Why a message was not accepted. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitTurnError {
+    /// A usage limit, or nobody knows.
+    #[error(transparent)]
+    Usage(#[from] MeterError),
+    /// The session, the key, a cap, or the store.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+}
+
+impl From<StoreError> for SubmitTurnError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
 /// Why a stream cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -69,7 +96,12 @@ pub enum AttachError {
 
 impl App {
     /// Accepts what a client wants answered.
-    pub async fn answer(&self, session: &Session, caller: &Caller, wanted: Wanted) -> Result<Accepted, SubmitError> {
+    pub async fn answer(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        wanted: Wanted,
+    ) -> Result<Accepted, SubmitTurnError> {
         match wanted {
             Wanted::Message(submission) => self.submit_turn(session, caller, submission).await,
             Wanted::Again(regeneration) => self.regenerate_turn(session, caller, regeneration).await,
@@ -82,24 +114,46 @@ impl App {
         session: &Session,
         caller: &Caller,
         submission: Submission,
-    ) -> Result<Accepted, SubmitError> {
+    ) -> Result<Accepted, SubmitTurnError> {
         let new = new_turn(session, &submission);
-        if let Some(old) = &submission.instead_of {
-            let done = self.store.rewrite(session.id, caller, &new, old).await?;
-            return self.accepted(done).await;
+        // A repeated submit attaches whatever the limits say, and reserves nothing.
+        if let Some(idempotency) = &new.idempotency
+            && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
+        {
+            return self.attached(turn, new.on_busy, caller).await;
         }
-        let submitted = self.store.submit(session.id, caller, &new).await?;
-        if let Submitted::Waiting(turn, _) = &submitted
+        let reserves = Reserves { turn: new.id, said: new.parts.iter().map(said_chars).sum() };
+        let done = self.within_limits(caller, reserves, self.write(session, caller, &new, &submission)).await?;
+        self.tell_of_message(session, caller, &submission, &done.submitted);
+        if let Submitted::Waiting(turn, _) = &done.submitted
             && new.on_busy == OnBusy::Interrupt
         {
             self.stop_what_runs_before(turn, caller).await?;
         }
-        self.accepted(submitted.into()).await
+        self.accepted(done, new.on_busy, caller).await
+    }
+
+    async fn write(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        new: &NewTurn,
+        submission: &Submission,
+    ) -> Result<Resubmitted, SubmitError> {
+        match &submission.instead_of {
+            Some(old) => self.store.rewrite(session.id, caller, new, old).await,
+            None => self.store.submit(session.id, caller, new).await.map(Resubmitted::from),
+        }
     }
 
     /// Does what follows from a submit. All of it is in the rows already: whoever comes next does it
     /// if we die.
-    pub(super) async fn accepted(&self, done: Resubmitted) -> Result<Accepted, SubmitError> {
+    pub(super) async fn accepted(
+        &self,
+        done: Resubmitted,
+        on_busy: OnBusy,
+        caller: &Caller,
+    ) -> Result<Accepted, SubmitTurnError> {
         if let Some(stopped) = done.stopped {
             self.tell_workers_to_stop(stopped).await;
         }
@@ -114,11 +168,46 @@ impl App {
                 let position = self.store.position(turn.id).await?;
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Steering(turn) | Submitted::Repeated(turn) => {
-                let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
-                Ok(Accepted { turn, position, start: Start::Compacted })
-            }
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, on_busy, caller).await,
         }
+    }
+
+    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+        let turn_id = match submitted {
+            Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
+            Submitted::Repeated(_) => return,
+        };
+        let message_length = submission.text.chars().count();
+        self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
+    }
+
+    /// Reserves, then writes; what was reserved for a turn that was not accepted is given back.
+    pub(super) async fn within_limits(
+        &self,
+        caller: &Caller,
+        Reserves { turn, said }: Reserves,
+        write: impl Future<Output = Result<Resubmitted, SubmitError>>,
+    ) -> Result<Resubmitted, SubmitTurnError> {
+        let Some(user) = caller.user_id() else { return Ok(write.await?) };
+        self.usage.meter.reserve(user, turn, said).await?;
+        let done = write.await;
+        match done.as_ref().map(|done| &done.submitted) {
+            Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => {}
+            // The turn may be there, and only the answer lost. If it is not, the reconciler finds
+            // a reservation without a turn.
+            Err(SubmitError::Store(error)) if error.is_passing() => {}
+            Ok(Submitted::Repeated(_)) | Err(_) => self.usage.meter.release(user, turn).await,
+        }
+        Ok(done?)
+    }
+
+    pub(super) async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+        // The first try may have ended between its two statements.
+        if on_busy == OnBusy::Interrupt {
+            self.stop_what_runs_before(&turn, caller).await?;
+        }
+        let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
+        Ok(Accepted { turn, position, start: Start::Compacted })
     }
 
     /// The chunks of an accepted turn. The stream of an ended one is rebuilt if it is gone: the
@@ -146,9 +235,17 @@ impl App {
     }
 }
 
+fn said_chars(part: &Part) -> usize {
+    match part {
+        Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
+        Part::Context { url, content } => url.len() + content.len(),
+        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => 0,
+    }
+}
+
 /// Who cancels, as the turn's record names them.
 pub(super) fn by(caller: &Caller) -> &str {
-    caller.name()
+    caller.actor()
 }
 
 fn new_turn(session: &Session, submission: &Submission) -> NewTurn {

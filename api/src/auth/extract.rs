@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use copilot_shared::id::{SessionId, TurnId, UserId};
 use copilot_shared::session::{Caller, Session};
+use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::{AuthError, CLAIM_HEADER, Gate, Tickets};
+use super::{CLAIM_HEADER, Gate, Tickets, acting};
 use crate::app::App;
 use crate::problem::Problem;
 
-const BEARER: &str = "bearer";
+pub(super) const BEARER: &str = "bearer";
 const CLAIM: &str = "claim_token";
 const TICKET: &str = "ticket";
 
@@ -58,16 +59,16 @@ pub struct OwnedSession {
 /// The turn that a path names.
 pub struct TurnPath(pub TurnId);
 
-fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
+pub(super) fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn app(request: &Request) -> Result<&Arc<App>, Problem> {
+pub(super) fn app(request: &Request) -> Result<&Arc<App>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn place(request: &Request) -> Result<Place, Problem> {
-    let caller = gate(request)?.caller(request)?;
+async fn place(request: &Request) -> Result<Place, Problem> {
+    let caller = acting::caller(request).await?;
     Ok(Place { caller, session: session_id(request)? })
 }
 
@@ -76,7 +77,7 @@ fn session_id(request: &Request) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::no_session(text))
 }
 
-fn register_bearer(registry: &mut Registry) {
+pub(super) fn register_bearer(registry: &mut Registry) {
     registry.create_security_scheme(
         BEARER,
         MetaSecurityScheme {
@@ -142,7 +143,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.identify(request).map_err(Problem::from)?.user))
+        Ok(Self(acting::user(request).await?))
     }
 }
 
@@ -164,7 +165,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.anyone(request).map_err(Problem::from)?))
+        Ok(Self(acting::anyone(request).await?))
     }
 }
 
@@ -187,7 +188,7 @@ impl<'a> ApiExtractor<'a> for Asking {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.caller(request).map_err(Problem::from)?))
+        Ok(Self(acting::caller(request).await?))
     }
 }
 
@@ -242,14 +243,15 @@ impl<'a> ApiExtractor<'a> for FollowedSession {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        match (gate(request)?.caller(request), ticket(request)) {
-            (Ok(caller), _) => Ok(Self(Place { caller, session: session_id(request)? })),
-            // A header that is not valid is not made good by a ticket.
-            (Err(AuthError::Missing), Some(ticket)) => {
+        let shows_nothing = [AUTHORIZATION.as_str(), CLAIM_HEADER].iter().all(|name| request.header(name).is_none());
+        match ticket(request) {
+            Some(ticket) if shows_nothing => {
+                acting::only_oneself(request)?;
                 let tickets: &Arc<Tickets> = request.data().ok_or_else(Problem::internal)?;
                 Ok(Self(tickets.read(&ticket, session_id(request)?).await?))
             }
-            (Err(error), _) => Err(Problem::from(error).into()),
+            // A header that is not valid is not made good by a ticket.
+            Some(_) | None => Ok(Self(place(request).await?)),
         }
     }
 }
@@ -291,7 +293,7 @@ impl<'a> ApiExtractor<'a> for OwnedSession {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        let place = place(request)?;
+        let place = place(request).await?;
         let session = app(request)?.owned_session(&place).await.map_err(Problem::from)?;
         Ok(Self { caller: place.caller, session })
     }

@@ -56,6 +56,7 @@ struct Claims {
 #[serde(rename_all = "snake_case")]
 enum Bearer {
     User(UserId),
+    ActingAs { user: UserId, admin: UserId },
     Claim([u8; 32]),
 }
 
@@ -63,6 +64,7 @@ impl From<&Caller> for Bearer {
     fn from(caller: &Caller) -> Self {
         match caller {
             Caller::User(user) => Self::User(user.clone()),
+            Caller::ActingAs { user, admin } => Self::ActingAs { user: user.clone(), admin: admin.clone() },
             Caller::Claim(hash) => Self::Claim(*hash),
         }
     }
@@ -72,6 +74,7 @@ impl From<Bearer> for Caller {
     fn from(bearer: Bearer) -> Self {
         match bearer {
             Bearer::User(user) => Self::User(user),
+            Bearer::ActingAs { user, admin } => Self::ActingAs { user, admin },
             Bearer::Claim(hash) => Self::Claim(hash),
         }
     }

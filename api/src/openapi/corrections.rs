@@ -14,7 +14,8 @@ const HEADERS: [(&str, &str, &str); 5] = [
 ];
 
 /// What stands in a path.
-const PATH_PARAMETERS: [(&str, &str); 2] = [("id", "The session"), ("turn_id", "The turn")];
+const PATH_PARAMETERS: [(&str, &str); 4] =
+    [("id", "The session"), ("turn_id", "The turn"), ("user_id", "The user"), ("letter_id", "The dead letter")];
 
 /// Operations that need no token where anonymous sessions are allowed.
 const OPEN_WHERE_ALLOWED: [&str; 1] = ["create_session"];

@@ -69,7 +69,8 @@ fn every_parameter_response_and_header_is_described_and_every_operation_says_who
         let name = format!("{method} {path}");
         assert!(operation["security"].is_array(), "{name}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            assert!(parameter["description"].is_string(), "{name} {}", parameter["name"]);
+            let referenced = parameter["$ref"].is_string();
+            assert!(referenced || parameter["description"].is_string(), "{name} {}", parameter["name"]);
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
             assert!(response["description"].as_str().is_some_and(|words| !words.is_empty()), "{name} {status}");
@@ -78,6 +79,26 @@ fn every_parameter_response_and_header_is_described_and_every_operation_says_who
                 assert_ne!(header, &header.to_uppercase(), "{name} {status}");
             }
         }
+    }
+}
+
+#[test]
+fn what_tools_answer_is_one_union_and_every_reference_leads_somewhere() {
+    let document = parsed();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mapping = schemas["ToolResponse"]["discriminator"]["mapping"].as_object().unwrap();
+    let kinds: Vec<&str> = mapping.keys().map(String::as_str).collect();
+    let mut known = copilot_shared::tool::ToolResponse::KINDS.to_vec();
+    known.sort_unstable();
+    assert_eq!(kinds, known);
+    for (kind, reference) in mapping {
+        let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
+        assert_eq!(schemas[name]["properties"]["type"]["enum"], json!([kind]), "{name}");
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let pointer = reference.strip_prefix('#').expect(reference);
+        assert!(document.pointer(pointer).is_some(), "{reference}");
     }
 }
 
@@ -96,4 +117,30 @@ fn the_newest_version_has_items_in_its_streams_and_null_as_a_type() {
         detail["active_stream"]["anyOf"],
         json!([{"$ref": "#/components/schemas/ActiveStreamInfo"}, {"type": "null"}])
     );
+}
+
+#[test]
+fn an_answer_has_exactly_the_fields_of_its_schema() {
+    use copilot_shared::tool::ToolAnswer;
+    let document = parsed();
+    let answer = serde_json::to_value(ToolAnswer::error("not_found", "There is none.")).unwrap();
+    let schema = &document["components"]["schemas"]["ErrorResponse"];
+    let sent: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), sent);
+    assert_eq!(schema["required"].as_array().unwrap().len(), sent.len(), "nulls are kept");
+    assert_eq!(schema["properties"]["error"]["nullable"], true);
+}
+
+#[test]
+fn wherever_a_user_is_taken_by_a_token_an_admin_may_act_as_them() {
+    let document = parsed();
+    assert_eq!(document["components"]["parameters"]["ActAsUserId"]["name"], "X-Act-As-User-Id");
+    for (path, method, operation) in operations(&document) {
+        let of_user = operation["security"].as_array().is_some_and(|ways| !ways.is_empty()) && !path.starts_with(ADMIN_PREFIX);
+        let offered = operation["parameters"].as_array().is_some_and(|parameters| {
+            parameters.iter().any(|parameter| parameter["$ref"] == "#/components/parameters/ActAsUserId")
+        });
+        assert_eq!(offered, of_user, "{method} {path}");
+        assert!(!of_user || operation["responses"]["403"].is_object(), "{method} {path}");
+    }
 }

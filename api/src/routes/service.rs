@@ -11,6 +11,7 @@ use super::Tag;
 use crate::app::App;
 use crate::chunks::StreamChunk;
 use crate::problem::{Code, Problem, Refused, Statuses};
+use crate::tool_responses::DocumentedToolResponse;
 
 pub(super) struct ServiceRoutes;
 
@@ -78,7 +79,7 @@ impl ServiceRoutes {
     ///
     /// It answers 501 whoever asks.
     #[oai(path = "/schema/tool-responses", method = "get", operation_id = "get_tool_responses_schema")]
-    async fn tool_responses(&self) -> Result<Json<serde_json::Value>, Refused<SchemaOnly>> {
+    async fn tool_responses(&self) -> Result<Json<DocumentedToolResponse>, Refused<SchemaOnly>> {
         Err(schema_only().into())
     }
 

@@ -1,11 +1,13 @@
 //! Messages as the AI SDK holds them, ready to be a chat's initial messages: what a client that
 //! followed the turns has, less what `data-retry` hides.
 
+use copilot_shared::compaction;
+use copilot_shared::id::ToolCallId;
 use copilot_shared::message::{Part, Role, ToolOutcome};
 use copilot_shared::store::{Asked, TurnTranscript};
 use copilot_shared::turn::TurnStatus;
 use poem_openapi::{Enum, Object, Union};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chunks::{EndStatus, Metadata};
 
@@ -149,7 +151,11 @@ pub(super) fn ui_messages(turns: Vec<TurnTranscript>) -> Vec<UiMessage> {
 fn question(asked: &Asked) -> UiMessage {
     let texts = asked.parts.iter().filter_map(|part| match part {
         Part::Text { text, .. } => Some(text.clone()),
-        Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+        Part::Reasoning { .. }
+        | Part::ToolCall { .. }
+        | Part::ToolResult { .. }
+        | Part::Compaction { .. }
+        | Part::Context { .. } => None,
     });
     let parts = texts.map(|text| UiPart::Text(TextUiPart { kind: TextType::Only, text, state: None })).collect();
     UiMessage {
@@ -193,15 +199,12 @@ fn add_step(parts: &mut Vec<UiPart>, step: Vec<Part>) {
                 text,
                 state: PartState::Done,
             })),
-            Part::ToolCall { id, name, input } => parts.push(UiPart::Tool(ToolUiPart {
-                kind: format!("tool-{name}"),
-                tool_call_id: id.0,
-                state: ToolState::InputAvailable,
-                input,
-                output: None,
-                error_text: None,
-                provider_executed: true,
-            })),
+            Part::ToolCall { id, name, input } => parts.push(UiPart::Tool(ToolUiPart::new(id, &name, input))),
+            Part::Compaction { id } => {
+                let mut part = ToolUiPart::new(id, compaction::TOOL_NAME, json!({}));
+                part.take(ToolOutcome::Output(compaction::OUTPUT.into()));
+                parts.push(UiPart::Tool(part));
+            }
             Part::ToolResult { id, outcome, .. } => {
                 let call = parts.iter_mut().rev().find_map(|part| match part {
                     UiPart::Tool(call) if call.tool_call_id == id.as_str() => Some(call),
@@ -217,6 +220,18 @@ fn add_step(parts: &mut Vec<UiPart>, step: Vec<Part>) {
 }
 
 impl ToolUiPart {
+    fn new(id: ToolCallId, name: &str, input: Value) -> Self {
+        Self {
+            kind: format!("tool-{name}"),
+            tool_call_id: id.0,
+            state: ToolState::InputAvailable,
+            input,
+            output: None,
+            error_text: None,
+            provider_executed: true,
+        }
+    }
+
     fn take(&mut self, outcome: ToolOutcome) {
         match outcome {
             ToolOutcome::Output(output) => {
@@ -234,9 +249,8 @@ impl ToolUiPart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copilot_shared::id::{MessageId, PartId, ToolCallId, TurnId, UiMessageId};
+    use copilot_shared::id::{MessageId, PartId, TurnId, UiMessageId};
     use poem_openapi::types::ToJSON;
-    use serde_json::json;
 
     fn turn(status: TurnStatus, steps: Vec<Vec<Part>>) -> TurnTranscript {
         let context = Part::Context { url: "u".into(), content: "c".into() };

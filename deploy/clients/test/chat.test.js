@@ -106,7 +106,7 @@ for (const sdk of sdks) {
       const [{ state, input, output, providerExecuted }] = calls;
       assert.equal(state, 'output-available');
       assert.deepEqual(input, { expression: '6*7' });
-      assert.equal(output.result, 42);
+      assert.equal(JSON.parse(output).result, 42);
       assert.equal(providerExecuted, true);
       assert.deepEqual(tab.seen.toolCalls, []);
       await equalsHistory(sessionId, tab.messages[1]);

@@ -4,10 +4,10 @@ use sqlx::FromRow;
 
 use super::attempts::{close_unanswered, end_turn};
 use super::rows::{TurnRow, turn_columns};
-use super::{Fenced, Store, StoreError, Tx};
+use super::{DISPATCH_GRACE, Fenced, Store, StoreError, Tx, interval};
 use crate::id::{MessageId, SessionId, TurnId, UserId};
 use crate::message::Part;
-use crate::turn::{Attempt, Turn, TurnEnd};
+use crate::turn::{Turn, TurnEnd};
 use sqlx::types::Json;
 
 /// What a cancel found.
@@ -30,10 +30,37 @@ pub struct Dropped {
     pub next: Vec<TurnId>,
 }
 
+/// Which turns that no worker has are dropped.
+#[derive(Debug, Clone, Copy)]
+enum Drop {
+    /// All of the session.
+    All,
+    /// This one, if it still waits behind another.
+    IfWaiting(TurnId),
+    /// This one, whatever it waits for.
+    One(TurnId),
+}
+
+/// A turn that was taken from its worker.
+#[derive(Debug)]
+pub struct Seized {
+    /// The turn, with the attempt in whose name it is to be ended.
+    pub turn: Turn,
+    /// Its committed model calls: no other will be committed.
+    pub steps: i32,
+}
+
 #[derive(FromRow)]
 struct DroppedRow {
     #[sqlx(flatten)]
     turn: TurnRow,
+}
+
+#[derive(FromRow)]
+struct SeizedRow {
+    #[sqlx(flatten)]
+    turn: TurnRow,
+    steps: i32,
 }
 
 impl Store {
@@ -55,6 +82,31 @@ impl Store {
         Ok(self.cancel_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
     }
 
+    /// Writes the intent to stop one turn if it runs; if no worker has it yet, drops it and no other.
+    pub async fn request_cancel_of(&self, turn: &Turn, by: &str) -> Result<CancelRequest, StoreError> {
+        if let Some(turn) = self.cancel_if_running(turn.id, by).await? {
+            return Ok(CancelRequest::Requested(turn));
+        }
+        let dropped = self.drop_queued(turn.session_id, turn.user_id.as_ref(), Drop::One(turn.id), by).await?;
+        if !dropped.turns.is_empty() {
+            return Ok(CancelRequest::Dropped(dropped));
+        }
+        // It may have been claimed between the two looks.
+        Ok(self.cancel_if_running(turn.id, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+    }
+
+    async fn cancel_if_running(&self, turn: TurnId, by: &str) -> Result<Option<TurnId>, StoreError> {
+        let turn = sqlx::query_scalar(
+            "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
+             WHERE id = $1 AND status = 'running' RETURNING id",
+        )
+        .bind(turn)
+        .bind(by)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(turn)
+    }
+
     async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
         let turn = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
@@ -67,8 +119,9 @@ impl Store {
         Ok(turn)
     }
 
-    /// Writes the intent to stop whatever of a session runs, or is about to, before `turn`. Never
-    /// hits `turn` itself, whose time may have come meanwhile.
+    /// Writes the intent to stop whatever of a session runs, or is about to, before `turn`. Nothing
+    /// is before it any more once its time has come: what runs then is the turn itself, or one
+    /// behind it.
     pub async fn request_cancel_before(
         &self,
         session: SessionId,
@@ -77,7 +130,8 @@ impl Store {
     ) -> Result<Option<TurnId>, StoreError> {
         let stopped = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $3) \
-             WHERE session_id = $1 AND id <> $2 AND status IN ('queued', 'running') AND ready_at IS NOT NULL RETURNING id",
+             WHERE session_id = $1 AND status IN ('queued', 'running') AND ready_at IS NOT NULL \
+               AND EXISTS (SELECT 1 FROM turns w WHERE w.id = $2 AND w.status = 'queued' AND w.ready_at IS NULL) RETURNING id",
         )
         .bind(session)
         .bind(turn)
@@ -96,22 +150,41 @@ impl Store {
         only: Option<TurnId>,
         by: &str,
     ) -> Result<Dropped, StoreError> {
+        self.drop_queued(session, user, only.map_or(Drop::All, Drop::IfWaiting), by).await
+    }
+
+    async fn drop_queued(
+        &self,
+        session: SessionId,
+        user: Option<&UserId>,
+        which: Drop,
+        by: &str,
+    ) -> Result<Dropped, StoreError> {
+        let (only, also_ready) = match which {
+            Drop::All => (None, true),
+            Drop::IfWaiting(turn) => (Some(turn), false),
+            Drop::One(turn) => (Some(turn), true),
+        };
         let mut tx = self.begin_for(user).await?;
-        // A turn that is about to run comes before its session, as a running one does.
-        sqlx::query(
-            "SELECT 1 FROM turns WHERE session_id = $1 AND status = 'queued' AND ready_at IS NOT NULL AND $2::uuid IS NULL FOR UPDATE",
-        )
-        .bind(session)
-        .bind(only)
-        .execute(&mut *tx)
-        .await?;
+        if also_ready {
+            // A turn that is about to run comes before its session, as a running one does.
+            sqlx::query(
+                "SELECT 1 FROM turns WHERE session_id = $1 AND status = 'queued' AND ready_at IS NOT NULL \
+                   AND ($2::uuid IS NULL OR id = $2) FOR UPDATE",
+            )
+            .bind(session)
+            .bind(only)
+            .execute(&mut *tx)
+            .await?;
+        }
         sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(session).execute(&mut *tx).await?;
         let waiting: Vec<TurnId> = sqlx::query_scalar(
             "SELECT id FROM turns WHERE session_id = $1 AND status = 'queued' \
-               AND ($2::uuid IS NULL OR (id = $2 AND ready_at IS NULL)) FOR UPDATE",
+               AND ($2::uuid IS NULL OR id = $2) AND ($3 OR ready_at IS NULL) FOR UPDATE",
         )
         .bind(session)
         .bind(only)
+        .bind(also_ready)
         .fetch_all(&mut *tx)
         .await?;
         let turns = drop_turns(&mut tx, &waiting, by).await?;
@@ -120,33 +193,43 @@ impl Store {
         Ok(Dropped { turns, next })
     }
 
-    /// Ends a turn in place of its worker by raising the attempt, with what the unfinished step
-    /// said, if there is one. Refused if the attempt is no longer `turn`'s. Returns the ended turn and what may
-    /// run now.
+    /// Takes a turn from whoever has it, to end it: from now on nothing is written in the name of
+    /// `turn`'s attempt. Refused if that is no longer the newest. Should the caller die before the
+    /// end, the turn is free, and published again.
+    pub async fn seize(&self, turn: &Turn) -> Result<Seized, Fenced> {
+        let row: Option<SeizedRow> = sqlx::query_as(concat!(
+            "WITH t AS (UPDATE turns SET attempt = attempt + 1, worker_id = NULL, \
+                 lease_until = CASE WHEN status = 'running' THEN now() END \
+                 WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running') RETURNING *), \
+             boxed AS (INSERT INTO outbox (turn_id, due_at) SELECT id, now() + $3 FROM t WHERE ready_at IS NOT NULL \
+                 ON CONFLICT (turn_id) DO UPDATE SET due_at = excluded.due_at) \
+             SELECT ",
+            turn_columns!(),
+            ", t.steps FROM t"
+        ))
+        .bind(turn.id)
+        .bind(turn.attempt)
+        .bind(interval(DISPATCH_GRACE))
+        .fetch_optional(&self.pool)
+        .await?;
+        let row = row.ok_or(Fenced::Fenced)?;
+        Ok(Seized { turn: row.turn.into(), steps: row.steps })
+    }
+
+    /// Ends a seized turn with what its unfinished step said. Refused if it was claimed since.
+    /// Returns the ended turn and what may run now.
     pub async fn end_without_worker(
         &self,
         turn: &Turn,
         end: &TurnEnd,
-        unfinished: Option<&[Part]>,
+        unfinished: &[Part],
     ) -> Result<(Turn, Vec<TurnId>), Fenced> {
-        let raised = Attempt(turn.attempt.0 + 1);
         let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
-        let held = sqlx::query(
-            "UPDATE turns SET attempt = $3 WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running')",
-        )
-        .bind(turn.id)
-        .bind(turn.attempt)
-        .bind(raised)
-        .execute(&mut *tx)
-        .await?;
-        if held.rows_affected() == 0 {
-            return Err(Fenced::Fenced);
+        let end = end_turn(&mut tx, turn, end).await?;
+        if !unfinished.is_empty() {
+            save_unfinished(&mut tx, turn.id, unfinished).await?;
         }
-        end_turn(&mut tx, turn.id, raised, end).await?;
-        if let Some(parts) = unfinished {
-            save_unfinished(&mut tx, turn.id, parts).await?;
-        }
-        close_unanswered(&mut tx, turn.id, end).await?;
+        close_unanswered(&mut tx, turn.id, &end).await?;
         let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
         tx.commit().await?;
         let ended = self.turn_of_any_session(turn.id).await?.ok_or(Fenced::Fenced)?;
@@ -175,8 +258,7 @@ pub(super) async fn drop_turns(tx: Tx<'_>, turns: &[TurnId], by: &str) -> Result
     Ok(rows.into_iter().map(|row| row.turn.into()).collect())
 }
 
-/// Saves what an unfinished step said, with an estimate of what it cost. One that said nothing is
-/// counted, since clients saw it begin, and leaves no message.
+/// Saves what an unfinished step said, with an estimate of what it cost.
 async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(), StoreError> {
     let said: usize = parts.iter().map(spoken_chars).sum();
     let completion = crate::usage::TokenUsage::estimate(0, said).completion;
@@ -184,20 +266,21 @@ async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(),
     let parts: Vec<&Part> = parts.iter().filter(|part| !matches!(part, Part::ToolCall { .. })).collect();
     sqlx::query(
         "WITH t AS (UPDATE turns SET steps = steps + 1, completion_tokens = completion_tokens + $4, usage_estimated = true \
-             WHERE id = $1 RETURNING id, session_id, steps, attempt), \
+             WHERE id = $1 RETURNING id, session_id, user_id, steps, attempt), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, steps, attempt, 0, $4, 0, 0, true FROM t), \
-         place AS (UPDATE sessions s SET next_sequence = next_sequence + $5::boolean::integer, \
+         unsettled AS (INSERT INTO unsettled_steps (turn_id, step, user_id, weighted_tokens, used_at) \
+             SELECT id, steps, user_id, $4, now() FROM t WHERE user_id IS NOT NULL AND $4 > 0), \
+         place AS (UPDATE sessions s SET next_sequence = next_sequence + 1, \
                  total_completion_tokens = total_completion_tokens + $4 FROM t \
              WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence, t.steps) \
          INSERT INTO messages (id, session_id, turn_id, step, sequence, role, parts) \
-         SELECT $2, place.id, $1, place.steps, place.sequence, 'assistant', $3 FROM place WHERE $5",
+         SELECT $2, place.id, $1, place.steps, place.sequence, 'assistant', $3 FROM place",
     )
     .bind(turn)
     .bind(MessageId::generate())
-    .bind(Json(&parts))
+    .bind(Json(parts))
     .bind(completion)
-    .bind(!parts.is_empty())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -207,6 +290,6 @@ fn spoken_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.chars().count(),
         Part::ToolCall { input, .. } => input.to_string().len(),
-        Part::ToolResult { .. } | Part::Context { .. } => 0,
+        Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => 0,
     }
 }

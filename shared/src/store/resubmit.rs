@@ -107,7 +107,7 @@ impl Store {
             None => (None, new.on_busy),
         };
         let waiting = waiting_behind(&mut tx, session, &old).await?;
-        let dropped = drop_turns(&mut tx, &waiting, caller.name()).await?;
+        let dropped = drop_turns(&mut tx, &waiting, caller.actor()).await?;
         if let Some(sequence) = old.sequence {
             supersede_from(&mut tx, session, sequence, new.id).await?;
         }
@@ -143,7 +143,7 @@ impl Store {
         let on_busy = interrupting(again.on_busy);
         supersede_from(&mut tx, session, sequence + 1, again.id).await?;
         if whole_turn {
-            supersede_answer(&mut tx, question.turn_id, again.id).await?;
+            supersede_answer(&mut tx, session, question.turn_id, again.id).await?;
         }
         stop_current(&mut tx, current, again.id, caller).await?;
         let traffic = measure_traffic(&mut tx, session, user).await?;
@@ -289,10 +289,12 @@ async fn waiting_behind(tx: Tx<'_>, session: SessionId, old: &Question) -> Resul
     Ok(waiting)
 }
 
+/// A summary that tells of what is superseded goes as well: the model would read it there.
 async fn supersede_from(tx: Tx<'_>, session: SessionId, sequence: i64, by: TurnId) -> Result<(), SubmitError> {
     sqlx::query(
-        "UPDATE messages SET superseded_by = $3, superseded_at = now() \
-         WHERE session_id = $1 AND superseded_at IS NULL AND sequence >= $2",
+        "WITH gone AS (UPDATE messages SET superseded_by = $3, superseded_at = now() \
+             WHERE session_id = $1 AND superseded_at IS NULL AND sequence >= $2 RETURNING sequence) \
+         DELETE FROM context_summaries WHERE session_id = $1 AND up_to >= (SELECT min(sequence) FROM gone)",
     )
     .bind(session)
     .bind(sequence)
@@ -303,11 +305,13 @@ async fn supersede_from(tx: Tx<'_>, session: SessionId, sequence: i64, by: TurnI
 }
 
 /// With a message that steered it, a turn has said something before its last question, too.
-async fn supersede_answer(tx: Tx<'_>, turn: TurnId, by: TurnId) -> Result<(), SubmitError> {
+async fn supersede_answer(tx: Tx<'_>, session: SessionId, turn: TurnId, by: TurnId) -> Result<(), SubmitError> {
     sqlx::query(
-        "UPDATE messages SET superseded_by = $2, superseded_at = now() \
-         WHERE turn_id = $1 AND superseded_at IS NULL AND role IN ('assistant', 'tool')",
+        "WITH gone AS (UPDATE messages SET superseded_by = $3, superseded_at = now() \
+             WHERE turn_id = $2 AND superseded_at IS NULL AND role IN ('assistant', 'tool') RETURNING sequence) \
+         DELETE FROM context_summaries WHERE session_id = $1 AND up_to >= (SELECT min(sequence) FROM gone)",
     )
+    .bind(session)
     .bind(turn)
     .bind(by)
     .execute(&mut **tx)
@@ -328,7 +332,7 @@ async fn stop_current(
     )
     .bind(current)
     .bind(superseded_by)
-    .bind(caller.name())
+    .bind(caller.actor())
     .execute(&mut **tx)
     .await?;
     sqlx::query("UPDATE turns SET steers = NULL WHERE steers = $1").bind(current).execute(&mut **tx).await?;

@@ -32,7 +32,7 @@ impl Chat {
 
     async fn finish(&self, turn: TurnId, says: &str) -> Vec<TurnId> {
         let claim = claimed(&self.store, turn, WorkerId::generate()).await;
-        self.store.finish(&claim.turn, &DONE, Some(&step(1, vec![text(says)]))).await.unwrap()
+        self.store.finish(&claim.turn, &DONE, Some(&step(1, vec![text(says)]))).await.unwrap().next
     }
 
     /// A question with its answer.
@@ -172,7 +172,7 @@ async fn a_running_answer_is_stopped_and_what_it_still_writes_is_superseded() {
     chat.store.commit_step(old.id, Attempt(1), &step(2, vec![text("late")])).await.unwrap();
     assert_eq!(chat.texts().await, ["one"]);
     let last = step(3, vec![text("last")]);
-    let next = chat.store.finish(&claim.turn, &TurnEnd::Cancelled, Some(&last)).await.unwrap();
+    let next = chat.store.finish(&claim.turn, &TurnEnd::Cancelled, Some(&last)).await.unwrap().next;
     assert_eq!(next, [new.id]);
     assert_eq!(chat.texts().await, ["one"]);
     chat.finish(new.id, "uno").await;
@@ -195,7 +195,7 @@ async fn a_superseded_turns_tools_leave_no_trace_in_the_conversation() {
     let pending = chat.store.calls_of_step(old.id, 1).await.unwrap();
     let outcome = ToolOutcome::Output(serde_json::json!(1));
     chat.store.finish_call(old.id, Attempt(1), &pending[0], &outcome).await.unwrap();
-    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap();
+    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next;
     assert_eq!(chat.texts().await, ["one"]);
     assert_eq!(chat.services.count("SELECT count(*) FROM messages WHERE role = 'tool'").await, 2);
     assert_eq!(chat.store.turn_messages(old.id).await.unwrap().len(), 3, "its own stream still tells them");
@@ -252,7 +252,7 @@ async fn a_failed_or_stopped_answer_is_made_anew() {
     ] {
         let old = ready(&chat.store, chat.id, &chat.ann, "ask").await;
         let claim = claimed(&chat.store, old.id, WorkerId::generate()).await;
-        chat.store.finish(&claim.turn, &end, None).await.unwrap();
+        chat.store.finish(&claim.turn, &end, None).await.unwrap().next;
         let done = chat.again(None).await.unwrap();
         chat.finish(ready_turn(&done).id, "answer").await;
     }
@@ -313,7 +313,7 @@ async fn writing_anew_stops_what_runs_and_drops_what_waits() {
     assert_eq!(done.stopped, Some(first.id));
     assert_eq!(done.dropped.iter().map(|turn| (turn.id, turn.status)).collect::<Vec<_>>(), [(later.id, TurnStatus::Cancelled)]);
     assert!(chat.texts().await.is_empty(), "the new one has no place before its time");
-    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap(), [new.id]);
+    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [new.id]);
     chat.finish(new.id, "1").await;
     assert_eq!(chat.texts().await, ["eins", "1"]);
 }
@@ -333,7 +333,7 @@ async fn a_waiting_message_is_written_anew_and_what_runs_goes_on() {
     assert!(chat.turn(first.id).await.cancelled_by.is_none());
     let queue = chat.store.list_queue(chat.id).await.unwrap();
     assert_eq!(queue.iter().map(|waiting| waiting.message.as_str()).collect::<Vec<_>>(), ["two", "drei"]);
-    chat.store.finish(&claim.turn, &DONE, None).await.unwrap();
+    chat.store.finish(&claim.turn, &DONE, None).await.unwrap().next;
     assert_eq!(chat.texts().await, ["one", "two"]);
 }
 
@@ -345,7 +345,7 @@ async fn asking_again_leaves_what_waits_and_goes_before_it() {
     let (later, _) = waiting(&chat.store, chat.id, &chat.ann, "two").await;
     let done = chat.again(Some(first.id)).await.unwrap();
     let new = waiting_turn(&done).id;
-    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap(), [new]);
+    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [new]);
     assert_eq!(chat.finish(new, "uno").await, [later.id]);
     chat.finish(later.id, "2").await;
     assert_eq!(chat.texts().await, ["one", "uno", "two", "2"]);
@@ -367,7 +367,7 @@ async fn a_question_outlives_the_turn_that_was_to_answer_it_again() {
     assert!(!chat.store.edit_queued(chat.id, waits.id, "other").await.unwrap(), "what was said is not changed in place");
     let dropped = chat.store.drop_waiting(chat.id, chat.ann.user_id(), Some(waits.id), "ann").await.unwrap();
     assert_eq!(dropped.turns.len(), 1);
-    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap();
+    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next;
     assert_eq!(chat.texts().await, ["one"]);
 }
 
@@ -379,8 +379,8 @@ async fn a_steered_answer_is_made_anew_as_a_whole() {
     chat.store.commit_step(first.id, Attempt(1), &step(1, vec![text("1")])).await.unwrap();
     let steer = NewTurn { on_busy: OnBusy::Steer, ui_id: Some(name("m2")), ..message("two") };
     chat.store.submit(chat.id, &chat.ann, &steer).await.unwrap();
-    assert!(chat.store.take_steering(first.id, Attempt(1)).await.unwrap());
-    chat.store.finish(&claim.turn, &DONE, Some(&step(2, vec![text("2")]))).await.unwrap();
+    assert_eq!(chat.store.take_steering(first.id, Attempt(1)).await.unwrap().len(), 1);
+    chat.store.finish(&claim.turn, &DONE, Some(&step(2, vec![text("2")]))).await.unwrap().next;
     assert_eq!(chat.texts().await, ["one", "1", "two", "2"]);
     let done = chat.again(Some(first.id)).await.unwrap();
     assert_eq!(chat.texts().await, ["one", "two"]);
@@ -401,8 +401,8 @@ async fn what_was_to_steer_a_superseded_turn_is_answered_on_its_own() {
     let steer = NewTurn { on_busy: OnBusy::Steer, ..message("two") };
     chat.store.submit(chat.id, &chat.ann, &steer).await.unwrap();
     chat.again(Some(first.id)).await.unwrap();
-    assert!(!chat.store.take_steering(first.id, Attempt(1)).await.unwrap());
-    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().len(), 1);
+    assert!(chat.store.take_steering(first.id, Attempt(1)).await.unwrap().is_empty());
+    assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next.len(), 1);
     assert_eq!(chat.store.list_queue(chat.id).await.unwrap().len(), 1);
 }
 
@@ -480,7 +480,7 @@ async fn a_page_of_the_transcript_has_whole_turns() {
         for number in 1..=2 {
             chat.store.commit_step(turn.id, Attempt(1), &step(number, vec![text("so")])).await.unwrap();
         }
-        chat.store.finish(&claim.turn, &DONE, Some(&step(3, vec![text("done")]))).await.unwrap();
+        chat.store.finish(&claim.turn, &DONE, Some(&step(3, vec![text("done")]))).await.unwrap().next;
     }
     let shapes = |page: &copilot_shared::store::TranscriptPage| -> Vec<(String, usize)> {
         page.turns.iter().map(|turn| (text_of(&turn.asked[0].parts), turn.steps.len())).collect()

@@ -1,31 +1,26 @@
 //! `get_current_time`: what a model cannot know.
 
-use chrono::Utc;
-use copilot_shared::tool::{Repeat, ToolSpec};
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use chrono::{SecondsFormat, Utc};
+use copilot_shared::tool::plain;
+use copilot_shared::tool::{Repeat, ToolAnswer, ToolResponse};
 
-use super::{Tool, ToolContext};
+use super::{Access, NoArguments, Tool, ToolContext, ToolFailure};
 
 /// Tells the time.
 pub(super) struct CurrentTime;
 
 impl Tool for CurrentTime {
-    fn spec(&self) -> ToolSpec {
-        ToolSpec {
-            name: "get_current_time".into(),
-            description: "Tells the current date and time in UTC.".into(),
-            parameters: json!({ "type": "object", "properties": {}, "additionalProperties": false }),
-        }
-    }
+    type Arguments = NoArguments;
+    const NAME: &'static str = "get_current_time";
+    const DESCRIPTION: &'static str = "Tells the current date and time in UTC.";
+    const ACCESS: Access = Access::Open;
+    const REPEAT: Repeat = Repeat::Safe;
 
-    fn repeat(&self) -> Repeat {
-        Repeat::Safe
-    }
-
-    fn call(&self, _context: ToolContext, _input: Value) -> BoxFuture<'static, Result<Value, String>> {
+    async fn call(&self, _: &ToolContext, _: NoArguments) -> Result<ToolAnswer, ToolFailure> {
         let now = Utc::now();
-        let output = json!({ "utc": now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), "weekday": now.format("%A").to_string() });
-        Box::pin(std::future::ready(Ok(output)))
+        let utc = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let weekday = now.format("%A").to_string();
+        let message = format!("It is {weekday}, {utc}.");
+        Ok(ToolAnswer::new(message, ToolResponse::CurrentTime(plain::CurrentTime { utc, weekday })))
     }
 }

@@ -1,7 +1,9 @@
 //! The tool calls of a step: recorded before they start and after they end.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::time::Duration;
 
+use copilot_shared::analytics::Event;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::id::ToolCallId;
 use copilot_shared::message::{ToolOutcome, strip_controls, strip_controls_in};
@@ -11,12 +13,14 @@ use copilot_shared::turn::Turn;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::step::parse_arguments;
 use super::{Persistence, Stopped, TurnWriter};
 use crate::running::Signals;
-use crate::tools::ToolContext;
+use crate::tools::{Breaker, CallEnd, Outlet, Preliminary, ToolContext, Toolbox};
 use crate::worker::Worker;
 
 /// A call that is to be made.
@@ -59,6 +63,11 @@ impl Call {
         }
     }
 
+    /// Does it lack every argument that its tool needs?
+    pub(super) fn lacks_arguments(&self, tools: &Toolbox) -> bool {
+        tools.lacks_arguments(&self.name, &self.input)
+    }
+
     fn pending(&self) -> PendingCall {
         PendingCall {
             id: self.id.clone(),
@@ -70,61 +79,118 @@ impl Call {
     }
 }
 
-/// Runs calls: those that may, side by side, the others one by one after them. False if the user
-/// stopped them; what runs then is dropped, and with it whatever it had started.
-pub(super) async fn run(
-    worker: &Arc<Worker>,
-    turn: &Turn,
-    persistence: &Persistence,
-    writer: &mut TurnWriter,
-    signals: &Signals,
-    calls: Vec<Call>,
-) -> Result<bool, Stopped> {
-    let context = ToolContext { session_id: turn.session_id, user_id: turn.user_id.clone() };
-    let (parallel, alone): (Vec<Call>, Vec<Call>) = calls
-        .into_iter()
-        .partition(|call| worker.tools.find(&call.name).is_none_or(|tool| tool.concurrency() == Concurrency::Parallel));
-    let groups = std::iter::once(parallel).chain(alone.into_iter().map(|call| vec![call]));
-    for group in groups.filter(|group| !group.is_empty()) {
-        let ids: Vec<ToolCallId> = group.iter().map(|call| call.id.clone()).collect();
-        persistence.start_calls(&ids).await?;
-        if !run_group(worker, &context, persistence, writer, signals, group).await? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// Shown answers of one call are at least this far apart: each stays in the stream.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// What runs the calls of a step.
+pub(super) struct Runner<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) turn: &'a Turn,
+    pub(super) persistence: &'a Persistence,
+    pub(super) writer: &'a mut TurnWriter,
+    pub(super) signals: &'a Signals,
+    pub(super) breaker: &'a mut Breaker,
 }
 
-async fn run_group(
-    worker: &Arc<Worker>,
-    context: &ToolContext,
-    persistence: &Persistence,
-    writer: &mut TurnWriter,
-    signals: &Signals,
-    group: Vec<Call>,
-) -> Result<bool, Stopped> {
-    let mut running: FuturesUnordered<_> = group
-        .into_iter()
-        .map(|call| async move {
-            let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
-            let outcome = worker.tools.call(&call.name, context.clone(), call.input.clone()).instrument(span).await;
-            (call, outcome)
-        })
-        .collect();
-    loop {
-        let (call, outcome) = tokio::select! {
-            biased;
-            () = signals.lost.cancelled() => return Err(Stopped::Lost),
-            () = signals.cancel.cancelled() => return Ok(false),
-            done = running.next() => match done {
-                Some(done) => done,
-                None => return Ok(true),
-            },
-        };
-        let outcome = storable(outcome);
-        // Recorded first: after a crash in between, the next attempt sends what clients lack.
-        persistence.finish_call(&call.pending(), &outcome).await?;
-        writer.send(Call::outcome_chunk(&call.id, outcome));
+impl Runner<'_> {
+    /// Runs calls: those that may, side by side, the others one by one after them. False if the
+    /// user stopped them; what runs then is dropped, and with it whatever it had started.
+    pub(super) async fn run(mut self, calls: Vec<Call>) -> Result<bool, Stopped> {
+        let tools = &self.worker.tools;
+        let (parallel, alone): (Vec<Call>, Vec<Call>) =
+            calls.into_iter().partition(|call| tools.concurrency(&call.name) == Concurrency::Parallel);
+        let groups = std::iter::once(parallel).chain(alone.into_iter().map(|call| vec![call]));
+        for group in groups.filter(|group| !group.is_empty()) {
+            let ids: Vec<ToolCallId> = group.iter().map(|call| call.id.clone()).collect();
+            self.persistence.start_calls(&ids).await?;
+            if !self.run_group(group).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn run_group(&mut self, group: Vec<Call>) -> Result<bool, Stopped> {
+        let (outlet, mut shown) = Outlet::channel();
+        let mut open: HashMap<ToolCallId, Option<Instant>> = group.iter().map(|call| (call.id.clone(), None)).collect();
+        let worker = self.worker;
+        let mut running: FuturesUnordered<_> = group
+            .into_iter()
+            .map(|call| {
+                let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
+                let context = self.context(&call, outlet.clone());
+                tell_of_call(worker, &context, &call);
+                let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
+                let made = async move {
+                    let end = match refusal {
+                        Some(refusal) => refusal,
+                        None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
+                    };
+                    (call, end.has_failed(), end.outcome(&context))
+                };
+                made.instrument(span)
+            })
+            .collect();
+        loop {
+            let (call, failed, outcome) = tokio::select! {
+                biased;
+                () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
+                () = self.signals.cancel.cancelled() => return Ok(false),
+                Some(preliminary) = shown.recv() => {
+                    self.show(preliminary, &mut open);
+                    continue;
+                }
+                done = running.next() => match done {
+                    Some(done) => done,
+                    None => return Ok(true),
+                },
+            };
+            open.remove(&call.id);
+            if failed {
+                self.breaker.failed(&call.name, &call.input);
+            } else {
+                self.breaker.succeeded(&call.name);
+            }
+            let outcome = storable(outcome);
+            // Recorded first: after a crash in between, the next attempt sends what clients lack.
+            self.persistence.finish_call(&call.pending(), &outcome).await?;
+            self.writer.send(Call::outcome_chunk(&call.id, outcome));
+        }
+    }
+
+    fn context(&self, call: &Call, outlet: Outlet) -> ToolContext {
+        ToolContext {
+            turn_id: self.turn.id,
+            session_id: self.turn.session_id,
+            user_id: self.turn.user_id.clone(),
+            call_id: call.id.clone(),
+            stop: CancellationToken::new(),
+            resources: self.worker.resources.clone(),
+            outlet,
+        }
+    }
+
+    /// Shows what a call has so far, unless its outcome has been sent.
+    fn show(&self, preliminary: Preliminary, open: &mut HashMap<ToolCallId, Option<Instant>>) {
+        let Some(last) = open.get_mut(&preliminary.call) else { return };
+        if last.is_some_and(|last| last.elapsed() < SHOW_EVERY) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let output = strip_controls_in(Value::String(preliminary.text()));
+        self.writer.send(Chunk::ToolOutputAvailable {
+            tool_call_id: preliminary.call,
+            output,
+            preliminary: Some(true),
+        });
+    }
+}
+
+/// A name that no tool has is a text of the model's, and told to nobody.
+fn tell_of_call(worker: &Worker, context: &ToolContext, call: &Call) {
+    if worker.tools.has(&call.name) {
+        let event = Event::ToolCalled { tool_name: call.name.clone(), tool_call_id: call.id.clone() };
+        worker.analytics.capture(context.session_id, context.user_id.as_ref(), event);
     }
 }
 

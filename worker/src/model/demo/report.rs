@@ -16,9 +16,7 @@ pub(super) fn results(parts: &[&Part]) -> String {
         .iter()
         .filter_map(|part| match part {
             Part::ToolResult { name, outcome: ToolOutcome::Output(value), .. } => Some(output(name, value)),
-            Part::ToolResult { name, outcome: ToolOutcome::Error(error), .. } => {
-                Some(format!("The tool `{name}` failed: {}", short(error)))
-            }
+            Part::ToolResult { name, outcome: ToolOutcome::Error(error), .. } => Some(failure(name, error)),
             _ => None,
         })
         .collect();
@@ -27,7 +25,8 @@ pub(super) fn results(parts: &[&Part]) -> String {
 
 fn output(name: &str, value: &Value) -> String {
     let lead = format!("The tool `{name}` answered");
-    let Value::Object(fields) = value else { return format!("{lead}: {}", scalar(value)) };
+    let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    let Value::Object(fields) = parsed.as_ref().unwrap_or(value) else { return format!("{lead}: {}", scalar(value)) };
     let message = fields.get("message").and_then(Value::as_str);
     let mut lines = vec![message.map_or_else(|| format!("{lead}:"), |message| format!("{lead}: {}", short(message)))];
     lines.extend(terminal(fields));
@@ -37,6 +36,18 @@ fn output(name: &str, value: &Value) -> String {
         lines.push(scalar(value));
     }
     lines.join("\n")
+}
+
+/// A typed error in words, or whatever else the text is.
+fn failure(name: &str, text: &str) -> String {
+    let fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let field = |key: &str| fields.get(key).and_then(Value::as_str);
+    let reason = match (field("message"), field("error")) {
+        (Some(message), Some(error)) if error.contains(' ') => format!("{message}: {error}"),
+        (Some(message), _) => message.to_owned(),
+        (None, _) => text.to_owned(),
+    };
+    format!("The tool `{name}` failed: {}", short(&reason))
 }
 
 /// A command's output and exit code.

@@ -21,11 +21,7 @@ pub fn findings(case: &Case<'_>, history: &[HistoryMessage], steps: &[StepRow]) 
     if !case.lossy {
         findings.extend(differs_from_history(case, history));
     }
-    let Some(submission) = case.submission else {
-        findings.push("nobody sent it".into());
-        return findings;
-    };
-    let script = &submission.script;
+    let Some(script) = case.script else { return findings };
     findings.extend(wrong_status(case, script.wish));
     if case.row.begun {
         findings.extend(wrong_words(case, script, history));
@@ -91,6 +87,12 @@ fn thought_of(parts: &[Part]) -> String {
     thoughts.collect()
 }
 
+/// The `result` in an answer's JSON text.
+fn result_in(output: &Value) -> Option<Value> {
+    let answer: Value = serde_json::from_str(output.as_str()?).ok()?;
+    answer.get("result").cloned()
+}
+
 /// Each call of a completed turn has the outcome that its arguments have.
 fn wrong_outcomes(case: &Case<'_>, script: &Script, history: &[HistoryMessage]) -> Option<String> {
     if case.row.status != TurnStatus::Completed {
@@ -115,7 +117,7 @@ fn wrong_outcomes(case: &Case<'_>, script: &Script, history: &[HistoryMessage]) 
         let outcome = results.iter().find(|(result, _)| result == *id).map(|(_, outcome)| outcome);
         let fits = *name == call.name
             && match (outcome, &call.output) {
-                (Some(ToolOutcome::Output(output)), Some(expected)) => output == expected,
+                (Some(ToolOutcome::Output(output)), Some(expected)) => result_in(output).as_ref() == Some(expected),
                 (Some(ToolOutcome::Output(_)), None) => true,
                 _ => false,
             };

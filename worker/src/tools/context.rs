@@ -1,0 +1,83 @@
+//! What a call knows of where it comes from, and what it may use.
+
+use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
+use copilot_shared::store::Store;
+use copilot_shared::tool::ToolAnswer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{ToolFailure, envelope};
+
+/// What every tool of the process may use.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// PostgreSQL.
+    pub store: Store,
+}
+
+/// Where a call comes from.
+#[derive(Debug, Clone)]
+pub struct ToolContext {
+    /// The turn that makes it.
+    pub turn_id: TurnId,
+    /// The conversation.
+    pub session_id: SessionId,
+    /// Its owner, if it has one.
+    pub user_id: Option<UserId>,
+    /// The call. The same on every attempt, so that it can serve as an idempotency key.
+    pub call_id: ToolCallId,
+    /// Cancelled when the call is over, however it ended.
+    pub stop: CancellationToken,
+    /// What the tool may use.
+    pub resources: Resources,
+    /// Where it shows what it has so far.
+    pub outlet: Outlet,
+}
+
+impl ToolContext {
+    /// The owner, for tools that are only for those who are signed in.
+    pub fn user(&self) -> Result<&UserId, ToolFailure> {
+        self.user_id.as_ref().ok_or_else(|| ToolFailure::new("Nobody is signed in."))
+    }
+
+    /// Shows what the tool has so far; a later answer takes its place. Shown to clients that are
+    /// there, never to the model. Dropped while an earlier one is still on its way.
+    pub fn show(&self, mut answer: ToolAnswer) {
+        answer.session_id = Some(self.session_id);
+        self.outlet.offer(Preliminary { call: self.call_id.clone(), answer });
+    }
+}
+
+/// An answer that is not the last one.
+#[derive(Debug)]
+pub struct Preliminary {
+    /// The call.
+    pub call: ToolCallId,
+    /// What there is so far.
+    pub answer: ToolAnswer,
+}
+
+impl Preliminary {
+    /// Its JSON text, within the bounds of every output.
+    pub fn text(&self) -> String {
+        envelope::capped(self.answer.to_json())
+    }
+}
+
+/// Where calls show what they have so far.
+#[derive(Debug, Clone)]
+pub struct Outlet(mpsc::Sender<Preliminary>);
+
+impl Outlet {
+    /// An outlet and its other end.
+    pub fn channel() -> (Self, mpsc::Receiver<Preliminary>) {
+        let (sender, receiver) = mpsc::channel(16);
+        (Self(sender), receiver)
+    }
+
+    fn offer(&self, preliminary: Preliminary) {
+        if self.0.try_send(preliminary).is_err() {
+            tracing::trace!("a preliminary answer was skipped: an earlier one is on its way, or the call is over");
+        }
+    }
+}
