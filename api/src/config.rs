@@ -298,7 +298,7 @@ mod tests {
             ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
             ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
-            let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
+            let error = Cli::try_parse_from(["copilot-api", &format!("{option}={value}")]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
         assert!(serve(&["--jwt-verify-key", ""]).gate().unwrap_err().to_string().contains("JWT_VERIFY_KEY"));

@@ -91,7 +91,9 @@ async fn last_batch(store: &Store, turn: &Turn, end: &TurnEnd, mut fold: Fold) -
                 chunks.extend(chunks_of(part));
             }
         }
-        chunks.iter().for_each(|chunk| fold.apply(chunk.clone()));
+        for chunk in &chunks {
+            fold.apply(chunk.clone());
+        }
     }
     chunks.extend(fold.ending(turn.id, end));
     let frames: Vec<Frame> = chunks.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();

@@ -51,6 +51,7 @@ pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use transcript::{Asked, TranscriptPage, TurnTranscript};
 pub use turns::ActiveTurn;
+pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 

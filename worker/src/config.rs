@@ -83,7 +83,7 @@ pub struct ModelArgs {
     /// ANTHROPIC_API_KEY (anthropic)
     #[arg(long, env, hide_env_values = true)]
     chat_api_key: Option<String>,
-    /// The model that names sessions: the chat model if unset, `off` for none
+    /// The model that names sessions and suggests prompts: the chat model if unset, `off` for none
     #[arg(long, env, hide_env_values = true)]
     chat_title_model: Option<String>,
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary

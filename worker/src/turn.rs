@@ -22,6 +22,7 @@ mod prompt;
 mod recovery;
 mod room;
 mod step;
+mod suggestions;
 mod title;
 mod writer;
 
@@ -97,7 +98,7 @@ struct Attempt {
 pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals, span).await;
+    let outcome = Box::pin(attempt(worker, claimed, signals, span)).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -154,6 +155,9 @@ impl Attempt {
             }
             if step == 1 {
                 title::begin(&self.worker, self.turn.session_id);
+                if prompt.wants_suggestions {
+                    suggestions::begin(&self.worker, self.turn.user_id.as_ref());
+                }
             }
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;

@@ -201,7 +201,12 @@ impl App {
         Ok(done?)
     }
 
-    pub(super) async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+    pub(super) async fn attached(
+        &self,
+        turn: Turn,
+        on_busy: OnBusy,
+        caller: &Caller,
+    ) -> Result<Accepted, SubmitTurnError> {
         // The first try may have ended between its two statements.
         if on_busy == OnBusy::Interrupt {
             self.stop_what_runs_before(&turn, caller).await?;

@@ -29,6 +29,7 @@ pub(super) fn correct(document: &mut Value) -> Result<(), DocumentError> {
     for_each_object(document, &bare_media_types);
     for_each_object(document, &plain_numbers);
     let schemas = document.pointer("/components/schemas").cloned().ok_or(DocumentError::Lacks("schemas"))?;
+    for_each_object(document, &null_is_a_word);
     for_each_object(document, &|object| type_nullables(object, &schemas));
     add_shared_headers(document);
     let operations = document.get_mut("paths").and_then(Value::as_object_mut).ok_or(DocumentError::Lacks("paths"))?;
@@ -64,6 +65,19 @@ fn plain_numbers(object: &mut Map<String, Value>) {
     };
     object.insert("format".into(), json!(signed));
     object.entry("minimum").or_insert(json!(0));
+}
+
+/// A value or null, written as a choice between the two: generators make nothing of its second half.
+fn null_is_a_word(object: &mut Map<String, Value>) {
+    let only_null =
+        |choice: &Value| choice.get("enum").and_then(Value::as_array).is_some_and(|words| words == &[Value::Null]);
+    let Some([value, null]) = object.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) else { return };
+    if only_null(null) {
+        let value = json!([value]);
+        object.remove("anyOf");
+        object.insert("allOf".into(), value);
+        object.insert("nullable".into(), json!(true));
+    }
 }
 
 /// `nullable` has a meaning only beside a `type` (OpenAPI 3.0.3, Schema Object).

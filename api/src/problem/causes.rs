@@ -255,7 +255,7 @@ impl From<ResetError> for Problem {
             ResetError::NotAvailable => (StatusCode::BAD_REQUEST, Code::ResetNotAvailable),
             ResetError::CreditsDisabled => (StatusCode::BAD_REQUEST, Code::CreditsDisabled),
             ResetError::NoDailyLimit => (StatusCode::BAD_REQUEST, Code::NoDailyLimit),
-            ResetError::Unverifiable(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            ResetError::Unverifiable(_) | ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             ResetError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResetsExhausted),
             ResetError::InProgress => (StatusCode::TOO_MANY_REQUESTS, Code::ResetInProgress),
             ResetError::NotReached => (StatusCode::BAD_REQUEST, Code::DailyLimitNotReached),
@@ -263,7 +263,6 @@ impl From<ResetError> for Problem {
             ResetError::InsufficientCredits => (StatusCode::PAYMENT_REQUIRED, Code::InsufficientCredits),
             ResetError::Failed => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetFailed),
             ResetError::FailedUnrefunded => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetRefundPending),
-            ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         };
         let after = match error {
             ResetError::Store(error) => return error.into(),

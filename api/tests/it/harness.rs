@@ -62,6 +62,7 @@ pub(crate) struct Settings {
 }
 
 /// How much users may use, and on what terms more.
+#[expect(clippy::struct_field_names, reason = "limits are what it is about")]
 pub(crate) struct Limits {
     pub(crate) limits: TokenLimits,
     pub(crate) flags: Flags,

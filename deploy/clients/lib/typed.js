@@ -33,7 +33,7 @@ export async function fetchDocuments(copilot) {
 }
 
 /** Fails with whatever a linter has against a document. */
-export const lint = (name) => tool('redocly', 'lint', '--config', 'redocly.yaml', path.join('generated', name));
+export const lint = (name) => tool('redocly', 'lint', '--config', 'lint.yaml', path.join('generated', name));
 
 /** Makes the clients and compiles what is written over them. */
 export async function compile() {

@@ -179,7 +179,8 @@ async fn a_takeover_reuses_finished_calls_and_makes_those_that_may_be_made() {
         input: json!({"expression": "6*7"}),
     };
     let parts = vec![call("finished"), call("started"), call("requested")];
-    let step = StepCommit { step: 1, parts, usage: TokenUsage::default(), chunk_sequence: 9 };
+    let step =
+        StepCommit { step: 1, parts, usage: TokenUsage::default(), used_at: chrono::Utc::now(), chunk_sequence: 9 };
     store.commit_step(turn.id, attempt, &step).await.unwrap();
     let calls = store.calls_of_step(turn.id, 1).await.unwrap();
     store.start_calls(turn.id, attempt, &[calls[0].id.clone(), calls[1].id.clone()]).await.unwrap();
@@ -188,7 +189,8 @@ async fn a_takeover_reuses_finished_calls_and_makes_those_that_may_be_made() {
 
     let _worker = Process::worker(&services, &[]).await;
     assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
-    let made = "SELECT count(*) FROM tool_calls WHERE (id, attempt) IN (('finished', 1), ('started', 2), ('requested', 2))";
+    let made =
+        "SELECT count(*) FROM tool_calls WHERE (id, attempt) IN (('finished', 1), ('started', 2), ('requested', 2))";
     assert_eq!(services.count(made).await, 3, "the finished one is not made again");
     let chunks = replayed(&streams, &turn).await;
     let outputs: Vec<_> = chunks

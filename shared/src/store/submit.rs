@@ -165,12 +165,7 @@ impl Store {
     }
 
     /// May a turn be accepted, and if so, may it run at once?
-    pub(super) fn admit(
-        &self,
-        traffic: &Traffic,
-        user: Option<&UserId>,
-        on_busy: OnBusy,
-    ) -> Result<bool, SubmitError> {
+    pub(super) fn admit(&self, traffic: &Traffic, user: Option<&UserId>, on_busy: OnBusy) -> Result<bool, SubmitError> {
         let cap = self.settings.max_in_flight;
         if user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
             return Err(SubmitError::TooManyTurns(cap));
@@ -267,7 +262,11 @@ pub(super) async fn insert_key(
     Ok(())
 }
 
-pub(super) async fn measure_traffic(tx: Tx<'_>, session: SessionId, user: Option<&UserId>) -> Result<Traffic, SubmitError> {
+pub(super) async fn measure_traffic(
+    tx: Tx<'_>,
+    session: SessionId,
+    user: Option<&UserId>,
+) -> Result<Traffic, SubmitError> {
     let traffic = sqlx::query_as(
         "SELECT (SELECT count(*) FROM turns WHERE user_id = $2 AND status IN ('queued', 'running')) AS user_in_flight, \
                 (SELECT count(*) FROM turns WHERE user_id = $2 AND status IN ('queued', 'running') \

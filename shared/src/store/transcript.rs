@@ -198,10 +198,8 @@ mod tests {
     fn the_calls_of_a_cut_turn_are_those_that_are_left() {
         let turn = TurnId::generate();
         let cut = |row: TranscriptRow| TranscriptRow { is_cut: true, ..row };
-        let turns = by_turn(vec![
-            cut(row(turn, 1, Role::User, None, "a")),
-            cut(row(turn, 2, Role::Assistant, Some(1), "b")),
-        ]);
+        let turns =
+            by_turn(vec![cut(row(turn, 1, Role::User, None, "a")), cut(row(turn, 2, Role::Assistant, Some(1), "b"))]);
         assert_eq!(turns[0].steps.len(), 1);
     }
 }

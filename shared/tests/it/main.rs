@@ -1,5 +1,11 @@
 //! The adapters against the real servers.
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod administration;
 mod analytics;
@@ -9,8 +15,8 @@ mod credits;
 mod dead_letters;
 mod outbox;
 mod queue;
-mod resubmit;
 mod resets;
+mod resubmit;
 mod sessions;
 mod settlement;
 mod setup;

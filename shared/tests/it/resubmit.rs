@@ -311,7 +311,10 @@ async fn writing_anew_stops_what_runs_and_drops_what_waits() {
     let done = chat.rewrite(&one, "eins").await.unwrap();
     let new = waiting_turn(&done);
     assert_eq!(done.stopped, Some(first.id));
-    assert_eq!(done.dropped.iter().map(|turn| (turn.id, turn.status)).collect::<Vec<_>>(), [(later.id, TurnStatus::Cancelled)]);
+    assert_eq!(
+        done.dropped.iter().map(|turn| (turn.id, turn.status)).collect::<Vec<_>>(),
+        [(later.id, TurnStatus::Cancelled)]
+    );
     assert!(chat.texts().await.is_empty(), "the new one has no place before its time");
     assert_eq!(chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [new.id]);
     chat.finish(new.id, "1").await;
@@ -364,7 +367,10 @@ async fn a_question_outlives_the_turn_that_was_to_answer_it_again() {
     let claim = claimed(&chat.store, running.id, WorkerId::generate()).await;
     let again = chat.again(None).await.unwrap();
     let waits = waiting_turn(&again);
-    assert!(!chat.store.edit_queued(chat.id, waits.id, "other").await.unwrap(), "what was said is not changed in place");
+    assert!(
+        !chat.store.edit_queued(chat.id, waits.id, "other").await.unwrap(),
+        "what was said is not changed in place"
+    );
     let dropped = chat.store.drop_waiting(chat.id, chat.ann.user_id(), Some(waits.id), "ann").await.unwrap();
     assert_eq!(dropped.turns.len(), 1);
     chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next;

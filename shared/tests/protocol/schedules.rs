@@ -1,7 +1,7 @@
 //! Many schedules, on all cores.
 //!
-//! `SCHEDULES_COUNT` says how many, `SCHEDULES_SEED` from which seed on; `deploy/schedules` sets
-//! them. `SCHEDULES_STEPS` cuts each schedule after so many steps, which makes a trace shorter.
+//! `SCHEDULES_COUNT` says how many, `SCHEDULES_SEED` from which seed on;
+//! `SCHEDULES_STEPS` cuts each schedule after so many steps, which makes a trace shorter.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -71,11 +71,11 @@ fn first_violation(seed: u64, count: u64, steps: Option<u32>) -> Option<Violatio
                     if from >= count || found.lock().unwrap().is_some() {
                         return;
                     }
-                    for at in from..count.min(from + SHARE) {
-                        if let Err(violation) = scheduler.run(seed.wrapping_add(at), steps) {
-                            found.lock().unwrap().get_or_insert(violation);
-                            return;
-                        }
+                    let mut share = from..count.min(from + SHARE);
+                    let broken = share.find_map(|at| scheduler.run(seed.wrapping_add(at), steps).err());
+                    if let Some(violation) = broken {
+                        found.lock().unwrap().get_or_insert(violation);
+                        return;
                     }
                     say_now_and_then(&said, from, count);
                 }
@@ -104,7 +104,7 @@ fn told(violation: &Violation) -> String {
     let Violation { seed, steps, what } = shortest;
     format!(
         "a law is broken: {what}\n\n{trace}\n\na law is broken: {what}\n\
-         again: deploy/schedules --seed {seed} --count 1 --steps {steps}"
+         again: SCHEDULES_SEED={seed} SCHEDULES_COUNT=1 SCHEDULES_STEPS={steps}"
     )
 }
 

@@ -119,7 +119,9 @@ impl Runner<'_> {
             .map(|call| {
                 let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
                 let context = self.context(&call, outlet.clone());
-                tell_of_call(worker, &context, &call);
+                if refusal.is_none() {
+                    tell_of_call(worker, &context, &call);
+                }
                 let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
                 let made = async move {
                     let end = match refusal {

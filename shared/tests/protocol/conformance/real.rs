@@ -142,7 +142,11 @@ impl Real {
                 }
             }
             Operation::TakeSteering(turn, attempt) => {
-                let taken = self.store.take_steering(self.turn(*turn), Attempt((*attempt).into())).await;
+                let taken = self
+                    .store
+                    .take_steering(self.turn(*turn), Attempt((*attempt).into()))
+                    .await
+                    .map(|taken| !taken.is_empty());
                 format!("{:?}", unless_fenced(taken))
             }
             Operation::PromoteStuck => format!("{:?}", self.set_of(self.store.promote_stuck().await.unwrap())),

@@ -77,6 +77,7 @@ pub fn commit(step: &model::StepCommit) -> StepCommit {
         step: step.step.into(),
         parts: names::parts(&step.said),
         usage: TokenUsage { prompt: step.used.into(), estimated: step.estimated, ..TokenUsage::default() },
+        used_at: chrono::Utc::now(),
         chunk_sequence: step.chunk_sequence.into(),
     }
 }

@@ -91,7 +91,7 @@ impl Viewer {
     /// Comes back with no cursor, for the shortest replay.
     fn begin_again(&mut self, streams: &Streams, turn: TurnId) {
         let fold = streams.read_fold(turn).unwrap_or_default();
-        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended(), ..Self::default() };
+        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended() };
     }
 }
 
