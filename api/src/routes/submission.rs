@@ -3,9 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use copilot_shared::id::MessageId;
-use copilot_shared::message::strip_controls;
-use copilot_shared::store::OnBusy;
+use copilot_shared::id::{MessageId, UiMessageId};
+use copilot_shared::message::{Speaker, strip_controls};
+use copilot_shared::store::{OnBusy, Seen};
 use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaRequest, Registry};
@@ -17,7 +17,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::submission_schema::SubmitBody;
-use crate::app::submit_turn::Submission;
+use crate::app::regenerate_turn::Regeneration;
+use crate::app::submit_turn::{Submission, Wanted};
 use crate::body;
 use crate::problem::{Code, FieldError, Problem};
 
@@ -97,16 +98,17 @@ struct WireSession {
 struct Wire<'a> {
     message: Option<MessageText>,
     message_id: Option<Uuid>,
-    #[serde(rename = "is_user_message")]
-    _is_user_message: Option<bool>,
+    is_user_message: Option<bool>,
     context: Option<WireContext>,
     file_ids: Option<FileIds>,
     on_busy: Option<WireOnBusy>,
     #[serde(borrow)]
     messages: Option<LastMessage<'a>>,
-    trigger: Option<String>,
-    #[serde(rename = "messageId")]
-    ui_message_id: Option<IgnoredAny>,
+    // Only the AI SDK's form means something by these two.
+    #[serde(borrow)]
+    trigger: Option<&'a RawValue>,
+    #[serde(borrow, rename = "messageId")]
+    ui_message_id: Option<&'a RawValue>,
 }
 
 /// Whether the body is the AI SDK's, without reading what it says.
@@ -171,6 +173,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for LastMessage<'a> {
 
 #[derive(Deserialize)]
 struct UiMessage {
+    id: Option<UiId>,
     role: String,
     #[serde(default)]
     parts: Vec<UiPart>,
@@ -183,33 +186,71 @@ struct UiPart {
     text: Option<PlainText>,
 }
 
+/// What the AI SDK wants.
+#[derive(Deserialize)]
+enum Trigger {
+    #[serde(rename = "submit-message")]
+    Submit,
+    #[serde(rename = "regenerate-message")]
+    Regenerate,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct UiId(UiMessageId);
+
+impl TryFrom<String> for UiId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        UiMessageId::parse(&text).map(Self).ok_or("must have 1 to 255 bytes and no control characters")
+    }
+}
+
 impl SubmitBytes {
     /// The `id` of a body in the AI SDK's form.
     pub(super) fn session(&self) -> Result<String, Problem> {
         Ok(body::parse::<WireSession>(&self.0)?.id)
     }
 
-    /// What is submitted. `header` is the request's `Idempotency-Key`.
-    pub(super) fn submission(&self, header: Option<String>) -> Result<Submission, Problem> {
+    /// What is wanted. `header` is the request's `Idempotency-Key`.
+    pub(super) fn wanted(&self, header: Option<String>) -> Result<Wanted, Problem> {
         self.check_size()?;
         let wire: Wire<'_> = body::parse(&self.0)?;
-        let text = match (&wire.messages, wire.message) {
-            (Some(messages), _) => {
-                check_trigger(wire.trigger.as_deref(), wire.ui_message_id.is_some())?;
-                ui_text(messages)?
-            }
-            (None, Some(MessageText(text))) => text,
-            (None, None) => return Err(Problem::invalid(FieldError::in_body("message", "missing", "Field required"))),
-        };
         let message_id = wire.message_id.map(MessageId);
-        Ok(Submission {
-            text,
+        let key = check_key(header, message_id)?;
+        let on_busy = on_busy(wire.on_busy);
+        let mut submission = Submission {
+            text: String::new(),
             context: wire.context.map(|context| (context.url.0, context.content.0)),
             file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
-            key: check_key(header, message_id)?,
+            key,
             message_id,
-            on_busy: on_busy(wire.on_busy),
-        })
+            ui_id: None,
+            speaker: if wire.is_user_message == Some(false) { Speaker::System } else { Speaker::User },
+            instead_of: None,
+            on_busy,
+        };
+        let Some(messages) = &wire.messages else {
+            let missing = || Problem::invalid(FieldError::in_body("message", "missing", "Field required"));
+            submission.text = wire.message.ok_or_else(missing)?.0;
+            return Ok(Wanted::Message(submission));
+        };
+        let last = last_user_message(messages)?;
+        let name = wire.ui_message_id.map(|id| field::<UiId>("messageId", id)).transpose()?.map(|id| id.0);
+        match trigger(wire.trigger)? {
+            Trigger::Submit => {
+                submission.text = last.text()?;
+                submission.ui_id = last.id.map(|id| id.0);
+                submission.instead_of = name;
+                Ok(Wanted::Message(submission))
+            }
+            Trigger::Regenerate => {
+                let text = last.joined();
+                let seen = Seen { id: last.id.map(|id| id.0), text };
+                Ok(Wanted::Again(Regeneration { of: name, seen, key: submission.key, on_busy }))
+            }
+        }
     }
 
     /// Only the AI SDK's form, which repeats the conversation, may be long.
@@ -223,11 +264,11 @@ impl SubmitBytes {
 }
 
 /// Reads what is submitted; a long body away from the threads that serve the others.
-pub(super) async fn read_submission(body: SubmitBytes, header: Option<String>) -> Result<Submission, Problem> {
+pub(super) async fn read_submission(body: SubmitBytes, header: Option<String>) -> Result<Wanted, Problem> {
     if body.0.len() <= body::ORDINARY {
-        return body.submission(header);
+        return body.wanted(header);
     }
-    let read = tokio::task::spawn_blocking(move || body.submission(header)).await;
+    let read = tokio::task::spawn_blocking(move || body.wanted(header)).await;
     read.unwrap_or_else(|_| Err(Problem::internal()))
 }
 
@@ -235,31 +276,47 @@ fn unprocessable(code: Code, detail: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
 }
 
-fn check_trigger(trigger: Option<&str>, replaces: bool) -> Result<(), Problem> {
-    match trigger {
-        None | Some("submit-message") if !replaces => Ok(()),
-        None | Some("submit-message") => {
-            Err(unprocessable(Code::UnsupportedTrigger, "A message cannot be replaced yet; send it as a new one."))
-        }
-        Some(_) => Err(unprocessable(Code::UnsupportedTrigger, "This trigger is not supported yet.")),
-    }
+/// A field that is read late.
+fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Problem> {
+    serde_json::from_str(value.get())
+        .map_err(|error| Problem::invalid(FieldError::in_body(name, "value_error", reason(&error))))
 }
 
-fn ui_text(LastMessage(last): &LastMessage<'_>) -> Result<String, Problem> {
+/// What the parser says, without the place: it is that of the value and not of the body.
+fn reason(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().chars().take(300).collect()
+}
+
+fn trigger(wire: Option<&RawValue>) -> Result<Trigger, Problem> {
+    let Some(trigger) = wire else { return Ok(Trigger::Submit) };
+    serde_json::from_str(trigger.get()).map_err(|_| {
+        let detail = "The trigger must be submit-message or regenerate-message.";
+        unprocessable(Code::UnsupportedTrigger, detail)
+    })
+}
+
+fn last_user_message(LastMessage(last): &LastMessage<'_>) -> Result<UiMessage, Problem> {
     let no_user_message = || unprocessable(Code::NoUserMessage, "The last of the messages must be the user's.");
     let last = last.ok_or_else(no_user_message)?;
     let message: UiMessage = body::parse(last.get().as_bytes())?;
-    if message.role != "user" {
-        return Err(no_user_message());
+    if message.role == "user" { Ok(message) } else { Err(no_user_message()) }
+}
+
+impl UiMessage {
+    fn joined(&self) -> String {
+        let texts = self.parts.iter().filter(|part| part.kind == "text").filter_map(|part| part.text.as_ref());
+        texts.map(|text| text.0.as_str()).collect()
     }
-    if message.parts.iter().any(|part| part.kind == "file") {
-        return Err(unprocessable(Code::UnsupportedPart, "Parts of type file are not supported yet."));
+
+    /// What it says, if it can be taken.
+    fn text(&self) -> Result<String, Problem> {
+        if self.parts.iter().any(|part| part.kind == "file") {
+            return Err(unprocessable(Code::UnsupportedPart, "Parts of type file are not supported yet."));
+        }
+        let text = MessageText::try_from(self.joined())
+            .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
+        Ok(text.0)
     }
-    let texts = message.parts.into_iter().filter(|part| part.kind == "text").filter_map(|part| part.text);
-    let joined: String = texts.map(|text| text.0).collect();
-    let text = MessageText::try_from(joined)
-        .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
-    Ok(text.0)
 }
 
 /// The key in a request's header; it must fit, and be the message's id if both are given.

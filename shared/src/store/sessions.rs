@@ -125,7 +125,7 @@ impl Store {
     pub async fn wants_title(&self, id: SessionId) -> Result<bool, StoreError> {
         let wants: Option<bool> = sqlx::query_scalar(
             "SELECT s.title IS NULL AND 1 = (SELECT count(*) FROM (SELECT 1 FROM messages m \
-                 WHERE m.session_id = s.id AND m.role = 'user' LIMIT 2) AS first_two) \
+                 WHERE m.session_id = s.id AND m.role = 'user' AND m.superseded_at IS NULL LIMIT 2) AS first_two) \
              FROM sessions s WHERE s.id = $1",
         )
         .bind(id)

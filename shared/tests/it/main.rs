@@ -18,6 +18,7 @@ mod launchdarkly;
 mod outbox;
 mod queue;
 mod resets;
+mod resubmit;
 mod sessions;
 mod settlement;
 mod setup;

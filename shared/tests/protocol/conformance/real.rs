@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use copilot_shared::chunk::write_frame;
 use copilot_shared::id::{MessageId, SessionId as RealSessionId, TurnId as RealTurnId, UserId as RealUserId, WorkerId};
-use copilot_shared::message::Part;
+use copilot_shared::message::{Part, Speaker};
 use copilot_shared::seal;
 use copilot_shared::session::Caller;
 use copilot_shared::store::{
@@ -369,6 +369,8 @@ impl Real {
         let submission = NewTurn {
             id: RealTurnId::generate(),
             message_id: MessageId::generate(),
+            ui_id: None,
+            speaker: Speaker::User,
             parts: vec![Part::Text { id: None, text: names::piece(new.text) }],
             on_busy: match new.on_busy {
                 model::OnBusy::Enqueue => OnBusy::Enqueue,
