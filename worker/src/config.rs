@@ -8,6 +8,7 @@ use copilot_shared::telemetry::LogConfig;
 
 use crate::compaction::Budget;
 use crate::model::config::{ApiKey, ModelConfig, Provider};
+use crate::outbound::AllowList;
 
 /// Messages that are never summed up (`usage-tools.md` §8.4).
 const KEPT_MESSAGES: usize = 15;
@@ -48,6 +49,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What tools may do
+    #[command(flatten)]
+    pub tools: ToolArgs,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,
@@ -57,6 +61,15 @@ pub struct WorkerConfig {
     /// Turns at once in this process
     #[arg(long, env, hide_env_values = true, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub worker_concurrency: u16,
+}
+
+/// What tools may do.
+#[derive(Debug, Clone, Args)]
+pub struct ToolArgs {
+    /// What tools may reach although it is not on the public internet: `host:port` or networks
+    /// such as `10.1.0.0/16`, comma separated
+    #[arg(long, env, hide_env_values = true, default_value = "")]
+    pub outbound_allow: AllowList,
 }
 
 /// Which model answers.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod intake;
 pub mod lease;
 pub mod model;
+pub mod outbound;
 pub mod running;
 pub mod tools;
 pub mod turn;

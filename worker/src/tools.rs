@@ -17,6 +17,7 @@ mod envelope;
 mod registered;
 mod schema;
 mod tool;
+mod web_fetch;
 
 pub use breaker::Breaker;
 pub use context::{Outlet, Preliminary, Resources, ToolContext};
@@ -35,7 +36,7 @@ pub struct Toolbox {
 impl Toolbox {
     /// Everything that this worker brings.
     pub fn built_in() -> Result<Self, SchemaError> {
-        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)
+        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)?.with(web_fetch::WebFetch)
     }
 
     /// The same with one tool more.

@@ -17,6 +17,7 @@ use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
+use crate::outbound::Outbound;
 use crate::running::Running;
 use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
@@ -70,6 +71,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Nothing outside can be reached.
+    #[error("the TLS of the system cannot be used")]
+    Outbound(#[from] reqwest::Error),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -112,7 +116,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         title_model,
         window: config.model.window(),
         tools: Toolbox::built_in()?,
-        resources: Resources { store: store.clone() },
+        resources: Resources { store: store.clone(), outbound: Outbound::new(config.tools.outbound_allow.clone())? },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),

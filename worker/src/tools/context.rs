@@ -7,12 +7,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ToolFailure, envelope};
+use crate::outbound::Outbound;
 
 /// What every tool of the process may use.
 #[derive(Debug, Clone)]
 pub struct Resources {
     /// PostgreSQL.
     pub store: Store,
+    /// The way to what a model names outside.
+    pub outbound: Outbound,
 }
 
 /// Where a call comes from.
