@@ -11,6 +11,7 @@ pub mod lease;
 pub mod model;
 pub mod outbound;
 pub mod running;
+pub mod sandbox;
 pub mod tools;
 pub mod turn;
 pub mod worker;

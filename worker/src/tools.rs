@@ -8,6 +8,7 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
 mod arguments;
+mod bash_exec;
 mod breaker;
 mod calculator;
 mod context;
@@ -36,7 +37,11 @@ pub struct Toolbox {
 impl Toolbox {
     /// Everything that this worker brings.
     pub fn built_in() -> Result<Self, SchemaError> {
-        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)?.with(web_fetch::WebFetch)
+        Self::default()
+            .with(calculator::Calculator)?
+            .with(current_time::CurrentTime)?
+            .with(web_fetch::WebFetch)?
+            .with(bash_exec::BashExec)
     }
 
     /// The same with one tool more.

@@ -19,6 +19,7 @@ use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::outbound::Outbound;
 use crate::running::Running;
+use crate::sandbox::Sandbox;
 use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
@@ -74,6 +75,9 @@ pub enum WorkerError {
     /// Nothing outside can be reached.
     #[error("the TLS of the system cannot be used")]
     Outbound(#[from] reqwest::Error),
+    /// No directory can be the sandboxes'.
+    #[error("SANDBOX_DIR")]
+    Sandbox(#[source] std::io::Error),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -105,6 +109,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         Some(name) => Some((provider.connect(&name)?, name)),
         None => None,
     };
+    let sandbox = Arc::new(config.tools.sandbox().map_err(WorkerError::Sandbox)?);
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
@@ -116,7 +121,11 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         title_model,
         window: config.model.window(),
         tools: Toolbox::built_in()?,
-        resources: Resources { store: store.clone(), outbound: Outbound::new(config.tools.outbound_allow.clone())? },
+        resources: Resources {
+            sandbox: Arc::clone(&sandbox),
+            store: store.clone(),
+            outbound: Outbound::new(config.tools.outbound_allow.clone())?,
+        },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -140,6 +149,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
     background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
+    background.spawn(sweep_sandboxes(Arc::clone(&sandbox), store.clone(), config.tools.sandbox_keep(), stop.clone()));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
@@ -208,6 +218,10 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
     while let Some(turn) = turns.recv().await {
         running.cancel(turn);
     }
+}
+
+async fn sweep_sandboxes(sandbox: Arc<Sandbox>, store: Store, keep: std::time::Duration, stop: CancellationToken) {
+    sandbox.keep_swept(&store, keep, stop).await;
 }
 
 /// Notes sealed streams together, once a second. What is lost with the process is sealed again.

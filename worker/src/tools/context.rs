@@ -1,5 +1,7 @@
 //! What a call knows of where it comes from, and what it may use.
 
+use std::sync::Arc;
+
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::store::Store;
 use copilot_shared::tool::ToolAnswer;
@@ -8,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ToolFailure, envelope};
 use crate::outbound::Outbound;
+use crate::sandbox::Sandbox;
 
 /// What every tool of the process may use.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub struct Resources {
     pub store: Store,
     /// The way to what a model names outside.
     pub outbound: Outbound,
+    /// Where commands run.
+    pub sandbox: Arc<Sandbox>,
 }
 
 /// Where a call comes from.
