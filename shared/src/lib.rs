@@ -27,6 +27,7 @@ pub mod compaction;
 pub mod config;
 pub mod lifecycle;
 pub mod ops;
+pub mod secret;
 pub mod telemetry;
 
 #[cfg(feature = "testing")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
 
 use crate::compaction::Budget;
@@ -73,6 +74,10 @@ pub struct ToolArgs {
     /// such as `10.1.0.0/16`, comma separated
     #[arg(long, env, hide_env_values = true, default_value = "")]
     pub outbound_allow: AllowList,
+    /// What the secrets of users, such as tokens for MCP servers, are sealed with: 32 bytes in
+    /// base64 (`openssl rand -base64 32`); without it none are used
+    #[arg(long, env, hide_env_values = true)]
+    pub secrets_key: Option<SecretsKey>,
     /// Where the commands of `bash_exec` find their session's files; each worker cleans up its own
     #[arg(long, env, hide_env_values = true, default_value = ".data/sandbox")]
     pub sandbox_dir: PathBuf,

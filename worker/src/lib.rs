@@ -8,6 +8,7 @@ pub mod compaction;
 pub mod config;
 pub mod intake;
 pub mod lease;
+pub mod mcp;
 pub mod model;
 pub mod outbound;
 pub mod running;

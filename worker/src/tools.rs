@@ -15,7 +15,9 @@ mod context;
 mod current_time;
 #[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod mcp_guide;
 mod registered;
+mod run_mcp_tool;
 mod schema;
 mod tool;
 mod web_fetch;

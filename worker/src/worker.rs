@@ -123,6 +123,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         tools: Toolbox::built_in()?,
         resources: Resources {
             sandbox: Arc::clone(&sandbox),
+            secrets_key: config.tools.secrets_key.clone(),
             store: store.clone(),
             outbound: Outbound::new(config.tools.outbound_allow.clone())?,
         },

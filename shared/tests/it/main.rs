@@ -4,6 +4,7 @@
 mod attempts;
 mod cancels;
 mod credits;
+mod mcp_tokens;
 mod outbox;
 mod queue;
 mod sessions;

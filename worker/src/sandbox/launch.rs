@@ -39,7 +39,7 @@ pub(super) fn lesser_user() -> Option<u32> {
 
 /// Where bubblewrap is, if it is installed.
 pub(super) fn bubblewrap() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     std::env::split_paths(&path).map(|directory| directory.join("bwrap")).find(|program| program.is_file())
 }
 

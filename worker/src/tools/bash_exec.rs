@@ -98,3 +98,6 @@ fn answer(message: &str, said: Said, exit_code: i32, timed_out: bool) -> ToolAns
     let done = CommandDone { stdout: said.stdout, stderr: said.stderr, exit_code, timed_out };
     ToolAnswer::new(message, ToolResponse::CommandDone(done))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
+use copilot_shared::secret::SecretsKey;
 use copilot_shared::store::Store;
 use copilot_shared::tool::ToolAnswer;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub struct Resources {
     pub outbound: Outbound,
     /// Where commands run.
     pub sandbox: Arc<Sandbox>,
+    /// What the secrets of users are sealed with, if there are any.
+    pub secrets_key: Option<SecretsKey>,
 }
 
 /// Where a call comes from.
