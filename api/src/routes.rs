@@ -12,9 +12,12 @@ use crate::auth::Gate;
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
+mod admin;
 mod aliases;
+mod credits;
 mod messages;
 mod models;
+mod moment;
 mod nullable;
 mod playground;
 mod queue;
@@ -24,7 +27,10 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod understanding;
+mod usage;
 
+pub use moment::Moment;
 pub use nullable::Nullable;
 
 /// Groups of operations.
@@ -38,8 +44,16 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What is known of the caller, and what they might ask.
+    Understanding,
+    /// Usage limits.
+    Usage,
+    /// What the caller has and spent, in cents.
+    Credits,
     /// Health, settings, and schemas for code generation.
     Service,
+    /// For admins: everybody's turns, limits and credits. Every call is written down.
+    Admin,
 }
 
 /// What the whole site works with.
@@ -62,7 +76,14 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        understanding::UnderstandingRoutes,
+        usage::UsageRoutes,
+        credits::CreditRoutes,
         service::ServiceRoutes,
+        admin::turns::AdminTurnRoutes,
+        admin::credits::AdminCreditRoutes,
+        admin::dead_letters::DeadLetterRoutes,
+        admin::rate_limit::RateLimitRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

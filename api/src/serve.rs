@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::analytics::PostHogError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::Publisher;
@@ -13,7 +14,8 @@ use copilot_shared::stream::{StreamError, Streams};
 use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::read_usage::Usage;
+use crate::app::{App, Foundations};
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
@@ -41,6 +43,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot start.
     #[error("API_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -86,8 +91,21 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         longest_wait: config.turns.longest_wait(),
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
+    if let Some(keys) = gate.key_ring() {
+        lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
+    }
 
-    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, stop.clone(), lifecycle.tasks.clone());
+    let (analytics, events) = config.analytics.start()?;
+    let foundations = Foundations {
+        store: store.clone(),
+        streams: streams.clone(),
+        publisher: publisher.clone(),
+        relay,
+        ledger: config.credits.ledger(store.clone()),
+        analytics,
+        usage: Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() },
+    };
+    let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
@@ -100,6 +118,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
+    events.close().await;
     publisher.close().await;
     streams.close().await;
     store.close().await;

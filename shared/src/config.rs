@@ -6,11 +6,19 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
+use crate::analytics::{Analytics, Delivery, Environment, Pace, PostHog, PostHogError};
+use crate::clock::Clock;
 use crate::credit::{Amount, Cents};
+use crate::flags::{Flags, WrittenFlags};
 use crate::ledger::{Ledger, Mode};
+use crate::limits::LimitBook;
+use crate::meter::{FailPolicy, Meter, MeterSettings};
 use crate::queue::{Broker, Topology};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::stream::{StreamError, StreamSettings, Streams};
+use crate::usage::limits::TokenLimits;
+use crate::usage::weight::HEAVIEST;
+use crate::windows::Windows;
 
 /// Where the servers are.
 #[derive(Clone, Args)]
@@ -69,6 +77,43 @@ pub struct TurnConfig {
     pub shutdown_grace_seconds: u64,
 }
 
+/// How much users may use.
+#[derive(Debug, Clone, Args)]
+pub struct UsageConfig {
+    /// Weighted tokens that a user may use in a UTC day; 0 for no limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 2_500_000, value_parser = tokens(0))]
+    pub chat_daily_token_limit: i64,
+    /// Weighted tokens that a user may use in an ISO week; 0 for no limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 12_500_000, value_parser = tokens(0))]
+    pub chat_weekly_token_limit: i64,
+    /// Weighted tokens that an accepted turn reserves, beside those of its message, until it has
+    /// used them or ended; bounds what turns at once can use beyond a limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 2_000, value_parser = tokens(1))]
+    pub chat_turn_token_estimate: i64,
+    /// What happens while the usage counters cannot be read: `closed` refuses, `open` lets pass
+    #[arg(long, env, hide_env_values = true, value_enum, default_value_t = FailPolicy::Closed)]
+    pub rate_limit_fail: FailPolicy,
+    /// Feature flags as JSON: `{"defaults": {FLAG: VALUE}, "users": {USER: {FLAG: VALUE}}}`; the flags
+    /// `copilot-daily-token-limit` and `copilot-weekly-token-limit` go before the limits above
+    #[arg(long, env, hide_env_values = true, default_value = "{}")]
+    pub feature_flags: WrittenFlags,
+}
+
+/// A number of tokens, in the range in which every part of the system counts exactly.
+fn tokens(least: i64) -> impl clap::builder::TypedValueParser<Value = i64> {
+    clap::value_parser!(i64).range(least..=HEAVIEST)
+}
+
+impl UsageConfig {
+    /// The meter over these servers.
+    pub fn meter(&self, store: &Store, streams: &Streams) -> Meter {
+        let configured = TokenLimits { daily: self.chat_daily_token_limit, weekly: self.chat_weekly_token_limit };
+        let limits = LimitBook::new(store.clone(), Flags::of(self.feature_flags.clone()), configured);
+        let settings = MeterSettings { fail: self.rate_limit_fail, estimate: self.chat_turn_token_estimate };
+        Meter::new(Windows::over(streams), limits, Clock::system(), settings)
+    }
+}
+
 /// What users have and spend.
 #[derive(Debug, Clone, Args)]
 pub struct CreditConfig {
@@ -78,6 +123,42 @@ pub struct CreditConfig {
     /// What each month (UTC) fills a user's credits up to, in cents; 0 for no refill
     #[arg(long, env, hide_env_values = true, default_value_t = 1500, value_parser = clap::value_parser!(i64).range(0..=Amount::MAX))]
     pub num_user_credits_refill: i64,
+}
+
+/// Who is told what happens.
+#[derive(Clone, Args)]
+pub struct AnalyticsConfig {
+    /// Where this deployment runs, as analytics events say
+    #[arg(long, env, hide_env_values = true, value_enum, default_value_t = Environment::Local)]
+    pub app_env: Environment,
+    /// The key of the PostHog project that is told what happens, without any text of messages; only
+    /// the log (level debug) if unset
+    #[arg(long, env, hide_env_values = true)]
+    pub posthog_api_key: Option<String>,
+    /// Where PostHog is
+    #[arg(long, env, hide_env_values = true, default_value = "https://eu.i.posthog.com")]
+    pub posthog_host: String,
+}
+
+impl std::fmt::Debug for AnalyticsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("AnalyticsConfig").field("app_env", &self.app_env).finish_non_exhaustive()
+    }
+}
+
+impl AnalyticsConfig {
+    /// Begins to tell. Runs in the background until the delivery is closed.
+    pub fn start(&self) -> Result<(Analytics, Delivery), PostHogError> {
+        let key = self.posthog_api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let Some(key) = key else { return Ok((Analytics::logged(), Delivery::none())) };
+        Analytics::posted(PostHog {
+            host: self.posthog_host.parse().map_err(|_| PostHogError::Host)?,
+            api_key: key.to_owned(),
+            environment: self.app_env,
+            pace: Pace::default(),
+        })
+    }
 }
 
 impl CreditConfig {

@@ -185,6 +185,11 @@ impl Fold {
         self.find_tool(call).is_some_and(|tool| matches!(tool.output, Some(Output::Available(_) | Output::Error(_))))
     }
 
+    /// Does the call wait for its outcome?
+    pub fn lacks_output(&self, call: &ToolCallId) -> bool {
+        self.open_tools().any(|open| open == call)
+    }
+
     /// The shortest chunks that give a client the same message; the flag of each says whether
     /// the usage comment stands before it.
     pub fn replay(&self) -> Vec<Frame> {

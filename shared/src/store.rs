@@ -12,31 +12,44 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod credits;
+mod dead_letters;
+mod limits;
 mod mcp_tokens;
 mod messages;
 mod outbox;
 mod queue;
 mod reconcile;
+mod resets;
 mod rows;
 mod sessions;
 mod steering;
 mod submit;
 mod summaries;
 mod turns;
+mod understanding;
+mod usage;
 mod workers;
 
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use admin::{AdminTurn, Requeue, TurnFilter};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
+pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
+pub use limits::LimitOverride;
 pub use mcp_tokens::McpServer;
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
+pub use resets::{ChargeError, NewReset, PaidReset, RefundError, Refunded, ResetStatus};
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
+pub use understanding::Suggesting;
+pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
 
@@ -50,12 +50,18 @@ pub struct WorkerConfig {
     /// How turns are run and kept
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// How much users may use
+    #[command(flatten)]
+    pub usage: UsageConfig,
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
     /// What tools may do
     #[command(flatten)]
     pub tools: ToolArgs,
+    /// Who is told what happens
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,
@@ -119,7 +125,7 @@ pub struct ModelArgs {
     /// ANTHROPIC_API_KEY (anthropic)
     #[arg(long, env, hide_env_values = true)]
     chat_api_key: Option<String>,
-    /// The model that names sessions: the chat model if unset, `off` for none
+    /// The model that names sessions and suggests prompts: the chat model if unset, `off` for none
     #[arg(long, env, hide_env_values = true)]
     chat_title_model: Option<String>,
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::meter::Meter;
 use copilot_shared::ops::{self, OpsError, Readiness};
-use copilot_shared::queue::{CancelListener, Intake, Publisher};
+use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
@@ -45,6 +47,8 @@ pub struct Worker {
     pub tools: Toolbox,
     /// What tools may use.
     pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -53,8 +57,12 @@ pub struct Worker {
     pub stop: CancellationToken,
     /// The grace of the shutdown is over.
     pub grace_over: CancellationToken,
+    /// What users may use, and have used.
+    pub meter: Meter,
     /// Streams that were sealed, to be noted together.
     pub sealed: mpsc::Sender<TurnId>,
+    /// Steps that were counted, to be noted together.
+    pub settled: mpsc::Sender<(TurnId, i32)>,
 }
 
 /// Why a worker could not start.
@@ -78,6 +86,9 @@ pub enum WorkerError {
     /// No directory can be the sandboxes'.
     #[error("SANDBOX_DIR")]
     Sandbox(#[source] std::io::Error),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -111,6 +122,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     };
     let sandbox = Arc::new(config.tools.sandbox().map_err(WorkerError::Sandbox)?);
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
+    let (settled, settled_steps) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -127,11 +140,14 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
             store: store.clone(),
             outbound: Outbound::new(config.tools.outbound_allow.clone())?,
         },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
+        meter: config.usage.meter(&store, &streams),
         sealed,
+        settled,
     });
 
     let stop = lifecycle.stop.clone();
@@ -139,6 +155,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let drained = CancellationToken::new();
     let (alive, sign_of_life) = watch::channel(false);
     let intake = Intake::new(broker.clone(), config.worker_concurrency);
+    let dead_letters = DeadLetterIntake::new(broker.clone());
     let cancels = CancelListener::new(broker, id);
     let readiness = readiness(&worker)
         .with_state("intake", intake.connected())
@@ -149,13 +166,24 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let background = TaskTracker::new();
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
-    background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
     background.spawn(sweep_sandboxes(Arc::clone(&sandbox), store.clone(), config.tools.sandbox_keep(), stop.clone()));
+    let (seals, steps) = (store.clone(), store.clone());
+    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
+        let store = seals.clone();
+        async move { store.note_sealed(&turns).await }
+    }));
+    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
+        let store = steps.clone();
+        async move { store.note_settled(&settled).await }
+    }));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
+    let (bury, buried) = mpsc::channel(1);
+    background.spawn(dead_letters.run(bury, drained.clone()));
+    background.spawn(crate::dead_letters::keep(Arc::clone(&worker), buried, drained.clone()));
     let (deliver, deliveries) = mpsc::channel(1);
     background.spawn(intake.run(deliver, stop.clone(), drained.clone()));
     tracing::info!(worker.id = %id, concurrency = config.worker_concurrency, model = %worker.model_name, "taking turns");
@@ -166,6 +194,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;
@@ -225,21 +254,26 @@ async fn sweep_sandboxes(sandbox: Arc<Sandbox>, store: Store, keep: std::time::D
     sandbox.keep_swept(&store, keep, stop).await;
 }
 
-/// Notes sealed streams together, once a second. What is lost with the process is sealed again.
-async fn note_sealed(store: Store, mut turns: mpsc::Receiver<TurnId>, stop: CancellationToken) {
+/// Writes notes down together, once a second. What is lost with the process, or cannot be written,
+/// is found by a reconciler and done again, to no effect.
+async fn note<T, F>(
+    what: &'static str,
+    mut notes: mpsc::Receiver<T>,
+    stop: CancellationToken,
+    write: impl Fn(Vec<T>) -> F,
+) where
+    F: Future<Output = Result<(), StoreError>>,
+{
     loop {
         let last_time = stop.is_cancelled();
         let mut batch = Vec::new();
-        while let Ok(turn) = turns.try_recv() {
-            batch.push(turn);
+        while let Ok(note) = notes.try_recv() {
+            batch.push(note);
         }
         if !batch.is_empty()
-            && let Err(error) = store.note_sealed(&batch).await
+            && let Err(error) = write(batch).await
         {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "sealed streams could not be noted; the reconciler will"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what} could not be noted; the reconciler will");
         }
         if last_time {
             return;

@@ -1,7 +1,9 @@
-//! Accepting a message: the turn that answers it is saved, then published.
+//! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
+use copilot_shared::analytics::Event;
 use copilot_shared::id::{MessageId, TurnId};
 use copilot_shared::message::Part;
+use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
 use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreError, SubmitError, Submitted};
@@ -40,6 +42,23 @@ pub struct Accepted {
     pub start: Start,
 }
 
+/// Why a message was not accepted. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitTurnError {
+    /// A usage limit, or nobody knows.
+    #[error(transparent)]
+    Usage(#[from] MeterError),
+    /// The session, the key, a cap, or the store.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+}
+
+impl From<StoreError> for SubmitTurnError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
 /// Why a stream cannot be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -58,9 +77,17 @@ impl App {
         session: &Session,
         caller: &Caller,
         submission: Submission,
-    ) -> Result<Accepted, SubmitError> {
+    ) -> Result<Accepted, SubmitTurnError> {
         let new = new_turn(session, &submission);
-        match self.store.submit(session.id, caller, &new).await? {
+        // A repeated submit attaches whatever the limits say, and reserves nothing.
+        if let Some(idempotency) = &new.idempotency
+            && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
+        {
+            return self.attached(turn, new.on_busy, caller).await;
+        }
+        let submitted = self.submit_within_limits(session, caller, &new).await?;
+        self.tell_of_message(session, caller, &submission, &submitted);
+        match submitted {
             Submitted::Ready(turn) => {
                 self.publish_soon([turn.id]);
                 Ok(Accepted { turn, position: 0, start: Start::Everything })
@@ -73,11 +100,47 @@ impl App {
                 }
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Steering(turn) | Submitted::Repeated(turn) => {
-                let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
-                Ok(Accepted { turn, position, start: Start::Compacted })
-            }
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, new.on_busy, caller).await,
         }
+    }
+
+    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+        let turn_id = match submitted {
+            Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
+            Submitted::Repeated(_) => return,
+        };
+        let message_length = submission.text.chars().count();
+        self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
+    }
+
+    /// Reserves, then writes; what was reserved for a turn that was not accepted is given back.
+    async fn submit_within_limits(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        new: &NewTurn,
+    ) -> Result<Submitted, SubmitTurnError> {
+        let Some(user) = caller.user_id() else { return Ok(self.store.submit(session.id, caller, new).await?) };
+        let said = new.parts.iter().map(said_chars).sum();
+        self.usage.meter.reserve(user, new.id, said).await?;
+        let submitted = self.store.submit(session.id, caller, new).await;
+        match &submitted {
+            Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => {}
+            // The turn may be there, and only the answer lost. If it is not, the reconciler finds
+            // a reservation without a turn.
+            Err(SubmitError::Store(error)) if error.is_passing() => {}
+            Ok(Submitted::Repeated(_)) | Err(_) => self.usage.meter.release(user, new.id).await,
+        }
+        Ok(submitted?)
+    }
+
+    async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+        // The first try may have ended between its two statements.
+        if on_busy == OnBusy::Interrupt {
+            self.stop_what_runs_before(&turn, caller).await?;
+        }
+        let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
+        Ok(Accepted { turn, position, start: Start::Compacted })
     }
 
     /// The chunks of an accepted turn. The stream of an ended one is rebuilt if it is gone: the
@@ -105,9 +168,17 @@ impl App {
     }
 }
 
+fn said_chars(part: &Part) -> usize {
+    match part {
+        Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
+        Part::Context { url, content } => url.len() + content.len(),
+        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => 0,
+    }
+}
+
 /// Who cancels, as the turn's record names them.
 pub(super) fn by(caller: &Caller) -> &str {
-    caller.user_id().map_or("anonymous", |user| user.as_str())
+    caller.actor()
 }
 
 fn new_turn(session: &Session, submission: &Submission) -> NewTurn {

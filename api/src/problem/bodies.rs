@@ -28,6 +28,10 @@ codes! {
     Unauthorized = "unauthorized",
     /// The token was valid once.
     TokenExpired = "token_expired",
+    /// The route is for admins.
+    AdminRequired = "admin_required",
+    /// Only an admin may act as another user.
+    ImpersonationForbidden = "impersonation_forbidden",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.
@@ -36,6 +40,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such user.
+    UserNotFound = "user_not_found",
     /// The route has no such method.
     MethodNotAllowed = "method_not_allowed",
     /// The body is no JSON, or nested too deep.
@@ -56,8 +62,40 @@ codes! {
     Expired = "expired",
     /// A turn of the session is in flight.
     TurnInProgress = "turn_in_progress",
+    /// The turn has ended.
+    TurnEnded = "turn_ended",
+    /// The turn runs under a live lease.
+    TurnRunning = "turn_running",
+    /// The turn waits behind another one, or behind its user's cap.
+    TurnWaiting = "turn_waiting",
+    /// There is no such dead letter.
+    DeadLetterNotFound = "dead_letter_not_found",
+    /// The dead letter was replayed before.
+    DeadLetterReplayed = "dead_letter_replayed",
     /// The user has too many turns in flight.
     TooManyTurns = "too_many_turns",
+    /// A usage limit is reached.
+    UsageLimitReached = "usage_limit_reached",
+    /// There are no resets to be had.
+    ResetNotAvailable = "reset_not_available",
+    /// There are no resets to be had, because nobody has credits.
+    CreditsDisabled = "credits_disabled",
+    /// There is no daily limit that could be reset.
+    NoDailyLimit = "no_daily_limit",
+    /// The day has had all of its resets.
+    ResetsExhausted = "resets_exhausted",
+    /// Another reset of the user is under way.
+    ResetInProgress = "reset_in_progress",
+    /// The daily limit is not reached: there is nothing to reset.
+    DailyLimitNotReached = "daily_limit_not_reached",
+    /// The weekly limit is reached as well: a reset of the day would not help.
+    WeeklyLimitReached = "weekly_limit_reached",
+    /// The user has too few credits.
+    InsufficientCredits = "insufficient_credits",
+    /// The reset failed, and nothing was charged.
+    ResetFailed = "reset_failed",
+    /// The reset failed, and what was charged is not back yet.
+    ResetRefundPending = "reset_refund_pending",
     /// The idempotency key was used for another request.
     IdempotencyConflict = "idempotency_conflict",
     /// The message id is another message's.
@@ -68,6 +106,8 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
+    /// The user's balance cannot take so much more.
+    BalanceTooHigh = "balance_too_high",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

@@ -3,19 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copilot_api::app::App;
+pub(crate) use copilot_api::app::read_usage::ResetTerms;
+use copilot_api::app::read_usage::Usage;
+use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
+use copilot_shared::clock::Clock;
+use copilot_shared::flags::Flags;
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
+use copilot_shared::ledger::{Ledger, Mode};
+use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
+use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
 use copilot_shared::stream::{Append, Appended, Streams};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::usage::limits::TokenLimits;
+use copilot_shared::windows::Windows;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
@@ -32,6 +42,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) streams: Streams,
+    pub(crate) windows: Windows,
     pub(crate) stop: CancellationToken,
     client: TestClient<BoxEndpoint<'static, Response>>,
     pub(crate) services: Services,
@@ -42,6 +53,44 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    /// Instead of the development key's.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) credits: Mode,
+    /// Instead of the log.
+    pub(crate) analytics: Option<Analytics>,
+    pub(crate) limits: Limits,
+}
+
+/// How much users may use, and on what terms more.
+#[expect(clippy::struct_field_names, reason = "limits are what it is about")]
+pub(crate) struct Limits {
+    pub(crate) limits: TokenLimits,
+    pub(crate) flags: Flags,
+    pub(crate) fail: FailPolicy,
+    pub(crate) estimate: i64,
+    pub(crate) clock: Clock,
+    pub(crate) reset: ResetTerms,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            limits: TokenLimits { daily: 0, weekly: 0 },
+            flags: Flags::default(),
+            fail: FailPolicy::Closed,
+            estimate: 100,
+            clock: Clock::system(),
+            reset: ResetTerms { cost: 500, most: 5 },
+        }
+    }
+}
+
+impl Limits {
+    fn usage(&self, store: &Store, streams: &Streams) -> Usage {
+        let book = LimitBook::new(store.clone(), self.flags.clone(), self.limits);
+        let settings = MeterSettings { fail: self.fail, estimate: self.estimate };
+        Usage { meter: Meter::new(Windows::over(streams), book, self.clock.clone(), settings), reset: self.reset }
+    }
 }
 
 /// An answer that was read to its end.
@@ -81,8 +130,16 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub(crate) fn by(self, user: &str) -> Self {
+        self.with_role(user, UserRole::User)
+    }
+
+    pub(crate) fn by_admin(self, user: &str) -> Self {
+        self.with_role(user, UserRole::Admin)
+    }
+
+    fn with_role(self, user: &str, role: UserRole) -> Self {
         let user = UserId::parse(user).unwrap();
-        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, UserRole::User, 600).unwrap();
+        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, role, 600).unwrap();
         self.header("authorization", &format!("Bearer {token}"))
     }
 
@@ -222,17 +279,20 @@ impl Api {
         publisher: Publisher,
         settings: Settings,
     ) -> Self {
+        let of_development = || Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap();
+        let gate = settings.gate.unwrap_or_else(of_development);
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
-        let app = App::new(store.clone(), streams.clone(), publisher, relay, stop.clone(), TaskTracker::new());
-        let site = Site {
-            app: Arc::new(app),
-            gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),
-            origins: settings.origins,
-            development_key: true,
-        };
+        let usage = settings.limits.usage(&store, &streams);
+        let windows = usage.meter.windows().clone();
+        let ledger = Ledger::new(store.clone(), settings.credits);
+        let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
+        let foundations =
+            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics, usage };
+        let app = App::new(foundations, stop.clone(), TaskTracker::new());
+        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
-        Self { store, streams, stop, client, services }
+        Self { store, streams, windows, stop, client, services }
     }
 
     pub(crate) fn ask(&self, method: &str, path: impl Into<String>) -> Ask<'_> {
@@ -293,7 +353,7 @@ impl Api {
         ];
         let usage = TokenUsage { prompt: 3, completion: 2, ..TokenUsage::default() };
         let parts = vec![Part::Text { id: Some(id), text: text.into() }];
-        let step = StepCommit { step: 1, parts, usage, chunk_sequence: 4 };
+        let step = StepCommit { step: 1, parts, usage, used_at: chrono::Utc::now(), chunk_sequence: 4 };
         let end = TurnEnd::Completed(FinishReason::Stop);
         self.append(turn, 4, ending).await;
         self.store.finish(turn, &end, Some(&step)).await.unwrap();

@@ -2,18 +2,36 @@
 //! `RABBITMQ_URL`. A test here plays the worker itself.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod credits;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod impersonation;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
+mod reset;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod understanding;
+#[cfg(test)]
+mod usage;

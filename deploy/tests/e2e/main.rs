@@ -7,17 +7,25 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod analytics;
 mod bad_input;
 mod cancel;
 mod chaos;
 mod client;
 mod commands;
 mod compaction;
+mod dead_letters;
+mod latency;
+mod outages;
 mod pages;
+mod provider;
 mod queue;
 mod resume;
+mod servers;
 mod shutdown;
 mod system;
 mod tracing;
+mod understanding;
 mod unread;
+mod usage;
 mod worker_alone;

@@ -1,14 +1,27 @@
 //! The adapters against the real servers.
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "helpers of tests fail as tests do"
+)]
 
+mod administration;
+mod analytics;
 mod attempts;
 mod cancels;
 mod credits;
+mod dead_letters;
 mod mcp_tokens;
 mod outbox;
 mod queue;
+mod resets;
 mod sessions;
+mod settlement;
 mod setup;
 mod steering;
 mod streams;
 mod submit;
+mod understanding;
+mod windows;

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use copilot_shared::id::{SessionId, ToolCallId, TurnId};
+use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::message::{HistoryMessage, ToolOutcome};
-use copilot_shared::store::{Fenced, PendingCall, StepCommit, Store, StoreError};
-use copilot_shared::turn::{Turn, TurnEnd};
+use copilot_shared::store::{Fenced, Finished, PendingCall, StepCommit, Store, StoreError};
+use copilot_shared::turn::{Turn, TurnEnd, TurnStatus};
+use copilot_shared::understanding::Understanding;
 use copilot_shared::usage::TokenUsage;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +53,10 @@ impl Persistence {
         Ok(self.repeat("summary", write).await.0?)
     }
 
+    pub(super) async fn understanding(&self, user: &UserId) -> Result<Understanding, Stopped> {
+        self.read("understanding", || self.store.understanding(user)).await
+    }
+
     pub(super) async fn calls_of_step(&self, turn: TurnId, step: i32) -> Result<Vec<PendingCall>, Stopped> {
         self.read("calls", || self.store.calls_of_step(turn, step)).await
     }
@@ -68,10 +73,12 @@ impl Persistence {
     }
 
     /// Makes messages that steer the turn part of it. True if the history may have grown.
-    pub(super) async fn take_steering(&self) -> Result<bool, Stopped> {
+    /// The turns whose messages became part of this one; `None` if there surely are none.
+    pub(super) async fn take_steering(&self) -> Result<Option<Vec<TurnId>>, Stopped> {
         let write = || self.store.take_steering(self.turn.id, self.turn.attempt);
         let (taken, ambiguous) = self.repeat("steering", write).await;
-        Ok(taken? || ambiguous)
+        let taken = taken?;
+        Ok((ambiguous || !taken.is_empty()).then_some(taken))
     }
 
     pub(super) async fn start_calls(&self, calls: &[ToolCallId]) -> Result<(), Stopped> {
@@ -95,14 +102,24 @@ impl Persistence {
         Ok(self.repeat("handing back", write).await.0?)
     }
 
-    /// Ends the turn. Returns the turns that may run now.
-    pub(super) async fn finish(&self, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Vec<TurnId>, Stopped> {
-        match self.repeat("end", || self.store.finish(&self.turn, end, last)).await {
+    /// Ends the turn, whose stream reaches as far as `reaches`.
+    pub(super) async fn finish(
+        &self,
+        end: &TurnEnd,
+        last: Option<&StepCommit>,
+        reaches: u64,
+    ) -> Result<Finished, Stopped> {
+        let turn = Turn { chunk_sequence: i64::try_from(reaches).unwrap_or(i64::MAX), ..self.turn.clone() };
+        match self.repeat("end", || self.store.finish(&turn, end, last)).await {
             (Err(Fenced::Fenced), true) => {
                 let row = self.read("turn", || self.store.turn_of_any_session(self.turn.id)).await?;
-                let ours = row.is_some_and(|row| row.attempt == self.turn.attempt && row.status == end.status());
-                // What may run now is in the outbox, committed with the end.
-                if ours { Ok(Vec::new()) } else { Err(Stopped::Lost) }
+                let ours = row.filter(|row| row.attempt == self.turn.attempt);
+                match ours.map(|row| row.status) {
+                    // What may run now is in the outbox, committed with the end.
+                    Some(TurnStatus::Cancelled) => Ok(Finished { end: TurnEnd::Cancelled, next: Vec::new() }),
+                    Some(status) if status == end.status() => Ok(Finished { end: end.clone(), next: Vec::new() }),
+                    _ => Err(Stopped::Lost),
+                }
             }
             (result, _) => Ok(result?),
         }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::fold::Fold;
 use copilot_shared::message::ToolOutcome;
-use copilot_shared::seal;
+use copilot_shared::seal::{self, Taken};
 use copilot_shared::store::{Claimed, PendingCall};
-use copilot_shared::stream::{Appended, StreamError};
 use copilot_shared::tool::{Repeat, ToolCallStatus};
 use copilot_shared::turn::Turn;
 
@@ -60,36 +59,18 @@ pub(super) async fn recover(
 async fn seen(worker: &Worker, turn: &Turn, signals: &Signals) -> Result<Fold, Stopped> {
     let mut pause = std::time::Duration::from_millis(20);
     loop {
-        match look(worker, turn).await {
-            Ok(Some(fold)) => return Ok(fold),
-            Ok(None) => return Err(Stopped::Lost),
-            Err(Stopped::Broken(error)) => {
-                tracing::warn!(turn.id = %turn.id, error = error.as_ref() as &dyn std::error::Error, "the stream could not be read; trying again");
+        match seal::take_stream(&worker.store, &worker.streams, turn).await {
+            Ok(Taken::Taken(fold)) => return Ok(*fold),
+            Ok(Taken::Refused(_)) => return Err(Stopped::Lost),
+            Err(error) => {
+                tracing::warn!(turn.id = %turn.id, error = &error as &dyn std::error::Error, "the stream could not be read; trying again");
             }
-            Err(stopped) => return Err(stopped),
         }
         tokio::select! {
             () = signals.lost.cancelled() => return Err(Stopped::Lost),
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(std::time::Duration::from_secs(1)),
         }
     }
-}
-
-async fn look(worker: &Worker, turn: &Turn) -> Result<Option<Fold>, Stopped> {
-    let broken = |error: StreamError| Stopped::Broken(Box::new(error));
-    if turn.chunk_sequence > 0 && worker.streams.meta(turn.id).await.map_err(broken)?.is_none() {
-        tracing::warn!(turn.id = %turn.id, "the stream was lost; beginning it anew from the history");
-        let fold = seal::rebuild(&worker.store, turn).await.map_err(|error| Stopped::Broken(Box::new(error)))?;
-        return match worker.streams.begin_anew(turn.id, turn.attempt, &fold).await.map_err(broken)? {
-            Appended::Stored => Ok(Some(fold)),
-            Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => Ok(None),
-        };
-    }
-    match worker.streams.raise(turn.id, turn.attempt).await.map_err(broken)? {
-        Appended::Stored => {}
-        Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => return Ok(None),
-    }
-    Ok(Some(worker.streams.read_fold(turn.id).await.map_err(broken)?.unwrap_or_default()))
 }
 
 /// Sends an outcome that clients lack, or decides what becomes of a call without one.
@@ -105,8 +86,7 @@ async fn reopen(
         }
         return Ok(None);
     }
-    let may_repeat = worker.tools.repeat(&call.name) == Repeat::Safe;
-    if call.status == ToolCallStatus::Requested || may_repeat {
+    if may_be_made(call.status, worker.tools.repeat(&call.name)) {
         return Ok(Some(Call::from(call)));
     }
     let sentence =
@@ -115,4 +95,29 @@ async fn reopen(
     persistence.finish_call(&call, &outcome).await?;
     writer.send(Call::outcome_chunk(&call.id, outcome));
     Ok(None)
+}
+
+/// May a call without an outcome be made, after its worker was lost? One that was only asked for
+/// has had no effect; one that was started may have had it.
+fn may_be_made(status: ToolCallStatus, repeat: Repeat) -> bool {
+    match status {
+        ToolCallStatus::Requested => true,
+        ToolCallStatus::Started => repeat == Repeat::Safe,
+        ToolCallStatus::Finished => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_had_started_is_made_again_only_if_its_tool_says_that_it_may() {
+        for repeat in [Repeat::Safe, Repeat::Never] {
+            assert!(may_be_made(ToolCallStatus::Requested, repeat), "it never began");
+            assert!(!may_be_made(ToolCallStatus::Finished, repeat));
+        }
+        assert!(may_be_made(ToolCallStatus::Started, Repeat::Safe));
+        assert!(!may_be_made(ToolCallStatus::Started, Repeat::Never));
+    }
 }

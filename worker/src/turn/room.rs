@@ -6,7 +6,8 @@ use copilot_shared::compaction;
 use copilot_shared::message::{HistoryMessage, Part, Role};
 use copilot_shared::usage::TokenUsage;
 
-use super::{Attempt, Stopped, prompt};
+use super::prompt::{HISTORY_LIMIT, Prompt};
+use super::{Attempt, Stopped};
 use crate::compaction::{Budget, Gauge, split, transcript, truncate};
 use crate::model::{ModelError, ModelRequest, whole};
 
@@ -66,21 +67,21 @@ impl Room {
 
 impl Attempt {
     /// Makes the conversation fit, and shows the user that it did. Returns what that cost.
-    pub(super) async fn make_room(&mut self, history: &mut Vec<HistoryMessage>) -> Result<TokenUsage, Stopped> {
-        let overhead = prompt::overhead(&self.worker);
-        if !self.room.is_exceeded_by(history, overhead) {
+    pub(super) async fn make_room(&mut self, prompt: &mut Prompt) -> Result<TokenUsage, Stopped> {
+        let overhead = prompt.overhead(&self.worker);
+        if !self.room.is_exceeded_by(&prompt.history, overhead) {
             return Ok(TokenUsage::default());
         }
         let id = compaction::new_id();
         self.writer.send(compaction::begun(&id));
         let used = self.sum_up().await?;
-        *history = prompt::history(&self.persistence, self.turn.session_id).await?;
-        if self.room.is_exceeded_by(history, overhead) {
+        prompt.read_history_again(&self.persistence, &self.turn).await?;
+        if self.room.is_exceeded_by(&prompt.history, overhead) {
             let tokens = self.room.budget.tokens / 4 * 3;
-            let long = std::mem::take(history);
+            let long = std::mem::take(&mut prompt.history);
             // Counting a long text takes longer than a task may keep its thread.
             let cut = tokio::task::spawn_blocking(move || truncate(long, tokens)).await;
-            *history = cut.map_err(|error| Stopped::Broken(Box::new(error)))?;
+            prompt.history = cut.map_err(|error| Stopped::Broken(Box::new(error)))?;
         }
         self.writer.send(compaction::done(&id));
         metrics::counter!("copilot_compactions_total").increment(1);
@@ -89,7 +90,7 @@ impl Attempt {
 
     /// Replaces the older messages by a summary. One that fails leaves them as they are.
     async fn sum_up(&self) -> Result<TokenUsage, Stopped> {
-        let placed = self.persistence.history_with_places(self.turn.session_id, prompt::HISTORY_LIMIT).await?;
+        let placed = self.persistence.history_with_places(self.turn.session_id, HISTORY_LIMIT).await?;
         let roles: Vec<Role> = placed.iter().map(|(_, message)| message.role).collect();
         let index = split(&roles, self.room.budget.keep);
         let Some(older) = placed.get(..index) else { return Ok(TokenUsage::default()) };

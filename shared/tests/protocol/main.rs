@@ -1,0 +1,28 @@
+//! The protocol of turns as a pure state machine, run over random interleavings and crashes; its
+//! laws; and its likeness to the real statements and scripts.
+#![expect(
+    unreachable_pub,
+    dead_code,
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::style,
+    clippy::large_enum_variant,
+    clippy::if_same_then_else,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and tells how it went on its way; the model copies small things for speed"
+)]
+
+mod conformance;
+mod dice;
+mod laws;
+mod mechanism;
+mod model;
+mod process;
+mod removals;
+mod schedule;
+mod schedules;
+mod world;
