@@ -73,7 +73,7 @@ impl McpConnection {
         config.allow_stateless = true;
         // A call is made once. Whether a second one does harm, nobody knows.
         config.reinit_on_expired_session = false;
-        config.retry_config = Arc::new(NeverRetry);
+        config.retry_config = Arc::new(NeverRetry::default());
         let transport = StreamableHttpClientTransport::with_client(client, config);
         let introduction =
             ClientConfig::new(ClientCapabilities::default(), Implementation::new("copilot", env!("CARGO_PKG_VERSION")))

@@ -43,7 +43,9 @@ impl Toolbox {
             .with(calculator::Calculator)?
             .with(current_time::CurrentTime)?
             .with(web_fetch::WebFetch)?
-            .with(bash_exec::BashExec)
+            .with(bash_exec::BashExec)?
+            .with(run_mcp_tool::RunMcpTool)?
+            .with(mcp_guide::GetMcpGuide)
     }
 
     /// The same with one tool more.
