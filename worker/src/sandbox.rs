@@ -103,7 +103,7 @@ impl Sandbox {
         let mut child = spawn(&Launch { bubblewrap, home: &home, nesting: *nesting, command })?;
         let mut run = Run::of(&mut child)?;
         let ending = tokio::select! {
-            status = run.to_end(&mut child, show) => Ending::Exited(exit_code(status.map_err(SandboxError::Start)?)),
+            status = run.until_end(&mut child, show) => Ending::Exited(exit_code(status.map_err(SandboxError::Start)?)),
             () = tokio::time::sleep(patience) => Ending::TimedOut,
             excess = disk::exceeded(&home, budget) => Ending::Full(excess),
         };
@@ -166,28 +166,28 @@ struct Run {
 }
 
 struct Pipe<P> {
-    pipe: Option<P>,
+    source: Option<P>,
     buffer: Box<[u8; 16_384]>,
     capture: Capture,
 }
 
 impl<P: tokio::io::AsyncRead + Unpin> Pipe<P> {
     fn new(pipe: P) -> Self {
-        Self { pipe: Some(pipe), buffer: Box::new([0; 16_384]), capture: Capture::default() }
+        Self { source: Some(pipe), buffer: Box::new([0; 16_384]), capture: Capture::default() }
     }
 
-    /// Takes what has come; false when it is closed.
+    /// Takes what has come; waits for ever once nothing can.
     async fn take(&mut self) -> std::io::Result<()> {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
+        let Some(pipe) = &mut self.source else { return std::future::pending().await };
         match pipe.read(self.buffer.as_mut_slice()).await? {
-            0 => self.pipe = None,
+            0 => self.source = None,
             read => self.capture.push(self.buffer.get(..read).unwrap_or_default()),
         }
         Ok(())
     }
 
     async fn drain(&mut self) {
-        while self.pipe.is_some() && self.take().await.is_ok() {}
+        while self.source.is_some() && self.take().await.is_ok() {}
     }
 }
 
@@ -200,12 +200,12 @@ impl Run {
     }
 
     /// Takes everything that is said, until the command has ended and nobody can say more.
-    async fn to_end(&mut self, child: &mut Child, show: impl Fn(Said)) -> std::io::Result<std::process::ExitStatus> {
+    async fn until_end(&mut self, child: &mut Child, show: impl Fn(Said)) -> std::io::Result<std::process::ExitStatus> {
         let mut ticks = tokio::time::interval_at(Instant::now() + SHOW_EVERY, SHOW_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shown = 0;
         loop {
-            let silent = self.stdout.pipe.is_none() && self.stderr.pipe.is_none();
+            let silent = self.stdout.source.is_none() && self.stderr.source.is_none();
             tokio::select! {
                 taken = self.stdout.take() => taken?,
                 taken = self.stderr.take() => taken?,

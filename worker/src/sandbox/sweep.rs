@@ -23,9 +23,7 @@ impl Sandbox {
         loop {
             match self.sweep(store, keep).await {
                 Ok(0) => {}
-                Ok(removed) => {
-                    tracing::info!(removed, "sandbox directories of sessions that are gone, or not used, were removed")
-                }
+                Ok(removed) => tracing::info!(removed, "sandbox directories that nobody needs were removed"),
                 Err(error) => tracing::warn!(%error, "sandbox directories could not be swept; they will be later"),
             }
             tokio::select! {

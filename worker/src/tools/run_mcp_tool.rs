@@ -19,7 +19,7 @@ use crate::mcp::{McpConnection, McpError, McpResult};
 pub(super) struct RunMcpTool;
 
 #[derive(Debug, Deserialize, JsonSchema)]
-pub(super) struct Arguments {
+pub(super) struct McpCall {
     /// The address of the MCP server, without query, for example https://mcp.example.com/mcp.
     #[schemars(length(max = 2000))]
     server_url: String,
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 impl Tool for RunMcpTool {
-    type Arguments = Arguments;
+    type Arguments = McpCall;
     const NAME: &'static str = "run_mcp_tool";
     const DESCRIPTION: &'static str = "Connects to an MCP server (streamable HTTP). Without tool_name it lists the \
         server's tools with the schemas of their arguments; with tool_name it calls one. List first, then call. \
@@ -39,7 +39,7 @@ impl Tool for RunMcpTool {
     const REPEAT: Repeat = Repeat::Never;
     const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-    async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
+    async fn call(&self, context: &ToolContext, arguments: McpCall) -> Result<ToolAnswer, ToolFailure> {
         let server_url = arguments.server_url.trim().trim_end_matches('/').to_owned();
         if server_url.is_empty() {
             return Ok(ToolAnswer::error("missing_url", "Say which MCP server to connect to."));

@@ -107,13 +107,12 @@ impl<'a> Message<'a> {
     /// "List the tools of https://…", "call the tool NAME of https://… with {…}".
     fn of_server(&self) -> Option<Wanted> {
         let listed = ["list the tools of ", "list tools of ", "show the tools of ", "what are the tools of "];
-        let (address, tool_name) = match listed.iter().find_map(|phrase| self.after(phrase)) {
-            Some(rest) => (rest, None),
-            None => {
-                let rest = self.after("the tool ")?;
-                let name = word(rest);
-                (rest.split_once(name)?.1.trim_start_matches(['`', '"', '”']).strip_prefix(" of ")?, Some(name))
-            }
+        let (address, tool_name) = if let Some(rest) = listed.iter().find_map(|phrase| self.after(phrase)) {
+            (rest, None)
+        } else {
+            let rest = self.after("the tool ")?;
+            let name = word(rest);
+            (rest.split_once(name)?.1.trim_start_matches(['`', '"', '”']).strip_prefix(" of ")?, Some(name))
         };
         let address = address.strip_prefix("the server ").unwrap_or(address);
         let server_url = word(address);

@@ -82,11 +82,11 @@ impl State {
 
     fn tag(&mut self, tag: &Tag) -> TokenSinkResult<()> {
         let name: &str = &tag.name;
-        match tag.kind {
-            EndTag if self.skips(name, tag.kind) => {}
-            EndTag => self.end(name),
-            StartTag if self.skips(name, tag.kind) => {}
-            StartTag => self.start(name, tag),
+        if !self.skips(name, tag.kind) {
+            match tag.kind {
+                StartTag => self.start(name, tag),
+                EndTag => self.end(name),
+            }
         }
         match (tag.kind, name) {
             (StartTag, "script") => TokenSinkResult::RawData(ScriptData),
