@@ -8,15 +8,19 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
 mod arguments;
+mod bash_exec;
 mod breaker;
 mod calculator;
 mod context;
 mod current_time;
 #[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod mcp_guide;
 mod registered;
+mod run_mcp_tool;
 mod schema;
 mod tool;
+mod web_fetch;
 
 pub use breaker::Breaker;
 pub use context::{Outlet, Preliminary, Resources, ToolContext};
@@ -35,7 +39,13 @@ pub struct Toolbox {
 impl Toolbox {
     /// Everything that this worker brings.
     pub fn built_in() -> Result<Self, SchemaError> {
-        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)
+        Self::default()
+            .with(calculator::Calculator)?
+            .with(current_time::CurrentTime)?
+            .with(web_fetch::WebFetch)?
+            .with(bash_exec::BashExec)?
+            .with(run_mcp_tool::RunMcpTool)?
+            .with(mcp_guide::GetMcpGuide)
     }
 
     /// The same with one tool more.

@@ -1,5 +1,7 @@
 //! Sessions: made, found by their caller alone, listed, named, claimed, deleted.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -150,6 +152,13 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Those of `ids` that exist.
+    pub async fn sessions_among(&self, ids: &[SessionId]) -> Result<HashSet<SessionId>, StoreError> {
+        let found: Vec<SessionId> =
+            sqlx::query_scalar("SELECT id FROM sessions WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Makes an anonymous session a user's, once, with what is in flight in it. The owner's own call

@@ -15,6 +15,7 @@ mod credits;
 mod dead_letters;
 #[cfg(feature = "launchdarkly")]
 mod launchdarkly;
+mod mcp_tokens;
 mod outbox;
 mod queue;
 mod resets;

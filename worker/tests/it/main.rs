@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod anthropic;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod openai;
 #[cfg(test)]
 mod provider;
+#[cfg(test)]
+mod sandbox;
