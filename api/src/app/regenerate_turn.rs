@@ -37,7 +37,7 @@ impl App {
             return self.attached(turn, again.on_busy, caller).await;
         }
         let reserves = Reserves { turn: again.id, said };
-        let write = self.store.ask_again(session.id, caller, &again);
+        let write = Box::pin(self.store.ask_again(session.id, caller, &again));
         let done = self.within_limits(caller, reserves, write).await?;
         self.accepted(done, again.on_busy, caller).await
     }

@@ -103,8 +103,8 @@ impl App {
         wanted: Wanted,
     ) -> Result<Accepted, SubmitTurnError> {
         match wanted {
-            Wanted::Message(submission) => self.submit_turn(session, caller, submission).await,
-            Wanted::Again(regeneration) => self.regenerate_turn(session, caller, regeneration).await,
+            Wanted::Message(submission) => Box::pin(self.submit_turn(session, caller, submission)).await,
+            Wanted::Again(regeneration) => Box::pin(self.regenerate_turn(session, caller, regeneration)).await,
         }
     }
 
@@ -122,8 +122,9 @@ impl App {
         {
             return self.attached(turn, new.on_busy, caller).await;
         }
+        let write = Box::pin(self.write(session, caller, &new, &submission));
         let reserves = Reserves { turn: new.id, said: new.parts.iter().map(said_chars).sum() };
-        let done = self.within_limits(caller, reserves, self.write(session, caller, &new, &submission)).await?;
+        let done = self.within_limits(caller, reserves, write).await?;
         self.tell_of_message(session, caller, &submission, &done.submitted);
         if let Submitted::Waiting(turn, _) = &done.submitted
             && new.on_busy == OnBusy::Interrupt

@@ -19,7 +19,7 @@ use super::{AuthError, Place};
 use crate::problem::Problem;
 
 /// How long a ticket opens streams.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 
 /// No token of a user has it, and no ticket has theirs.
 const AUDIENCE: &str = "copilot:stream";

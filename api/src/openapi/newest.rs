@@ -35,10 +35,9 @@ fn null_is_a_type(object: &mut Map<String, Value>) {
 
 /// Of schemas. The examples of media types and parameters are others, and there are none.
 fn examples_are_a_list(object: &mut Map<String, Value>) {
-    if object.contains_key("type") || object.contains_key("anyOf") || object.contains_key("allOf") {
-        if let Some(example) = object.remove("example") {
-            object.insert("examples".into(), json!([example]));
-        }
+    let is_schema = ["type", "anyOf", "allOf"].iter().any(|name| object.contains_key(*name));
+    if is_schema && let Some(example) = object.remove("example") {
+        object.insert("examples".into(), json!([example]));
     }
 }
 
