@@ -337,7 +337,7 @@ pub fn ask_redis(streams: &mut Streams, windows: &mut Windows, now: Tick, call: 
         Call::Meta(turn) => return Answer::Meta(streams.meta(turn)),
         Call::ReadFold(turn) => return Answer::Fold(streams.read_fold(turn).map(Box::new)),
         Call::NoteReservation(user, ticket) => windows.note_reservation(user, ticket, now),
-        Call::Reserve(user, ticket, limit) => return Answer::Is(windows.reserve(user, ticket, RESERVED, limit)),
+        Call::Reserve(user, ticket, limit) => return Answer::Is(windows.reserve((user, ticket), RESERVED, limit, now)),
         Call::Release(ticket) => windows.release(ticket),
         Call::DropNote(ticket) => windows.drop_note(ticket),
         Call::Settle(ref step, has_ended) => windows.settle(step, has_ended),
