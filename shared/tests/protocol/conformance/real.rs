@@ -264,11 +264,17 @@ impl Real {
         let done = || "Done".to_owned();
         match *call {
             Call::TakeDue => format!("Turns({:?})", self.set_of(store.take_due(100).await.unwrap())),
-            Call::NotePublished(set) => store.note_published(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::NoteUnpublished(set) => store.note_unpublished(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::NoteSealed(set) => store.note_sealed(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::EnqueueLapsed => store.enqueue_lapsed().await.map_or_else(broken, |_| done()),
-            Call::EnqueueForgotten => store.enqueue_forgotten().await.map_or_else(broken, |_| done()),
+            Call::NotePublished(set) => {
+                store.note_published(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::NoteUnpublished(set) => {
+                store.note_unpublished(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::NoteSealed(set) => {
+                store.note_sealed(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::EnqueueLapsed => store.enqueue_lapsed().await.map_or_else(|error| broken(&error), |_| done()),
+            Call::EnqueueForgotten => store.enqueue_forgotten().await.map_or_else(|error| broken(&error), |_| done()),
             Call::OverdueTurns(since) => self.found(store.overdue_turns(tenths(since)).await),
             Call::UncancelledTurns(since) => self.found(store.uncancelled_turns(tenths(since)).await),
             Call::UnsealedTurns(since) => self.found(store.unsealed_turns(tenths(since)).await),
@@ -296,7 +302,7 @@ impl Real {
                 model::OnBusy::Interrupt => OnBusy::Interrupt,
                 model::OnBusy::Steer => OnBusy::Steer,
             },
-            idempotency: new.key.map(|key| Idempotency { key: key.key.to_string(), body_hash: [key.body; 32] }),
+            idempotency: new.key.map(|key| Idempotency { key: key.word.to_string(), body_hash: [key.body; 32] }),
         };
         debug_assert_eq!(self.tickets.len(), new.ticket.at());
         self.tickets.push(submission.id);

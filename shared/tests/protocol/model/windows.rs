@@ -81,7 +81,7 @@ impl Windows {
     }
 
     /// `settle.lua`.
-    pub fn settle(&mut self, step: &StepUse, has_ended: bool) {
+    pub fn settle(&mut self, step: StepUse, has_ended: bool) {
         let known = self.settled.contains(&(step.ticket, step.step));
         if !known || !self.mechanisms.has(Mechanism::SettledOnce) {
             self.settled.push((step.ticket, step.step));

@@ -102,13 +102,13 @@ impl Attempt {
             stage: Stage::Recover(Recovery::new(world, turn, claimed.row)),
         };
         if claimed.row.attempt == 1 {
-            attempt.recovered(world, me, Fold::default(), Calls::empty(crate::model::CallId(0)));
+            attempt.recovered(world, me, &Fold::default(), Calls::empty(crate::model::CallId(0)));
         }
         attempt
     }
 
     /// Clients have seen what the fold says; a writer goes on behind it.
-    fn recovered(&mut self, world: &mut World, me: Me, fold: Fold, open: Calls) {
+    fn recovered(&mut self, world: &mut World, me: Me, fold: &Fold, open: Calls) {
         if !world.has_writer(me.task) {
             self.begin_writing(world, me, fold);
         }
@@ -122,7 +122,7 @@ impl Attempt {
     }
 
     /// `TurnWriter::new`, and what of `recover` sends chunks without asking anybody.
-    pub fn begin_writing(&self, world: &mut World, me: Me, fold: Fold) {
+    pub fn begin_writing(&self, world: &mut World, me: Me, fold: &Fold) {
         world.begin_writer(me.task, Writer::new(fold));
         world.spawn(me.process, Work::Append(Append { turn: self.turn, attempt: self.number, of: me.task }));
         if !fold.has_started() {
@@ -146,21 +146,21 @@ impl Attempt {
     }
 
     /// `Stopped::Lost`: whatever it would write is refused.
-    fn lose(&mut self) -> Flow {
+    fn lose() -> Flow {
         Flow::Done
     }
 
     /// What a write that must be repeated until it is answered came to; `None` to try again.
     fn written(&mut self, world: &World, me: Me, answer: &Answer) -> Option<Flow> {
         match answer {
-            Answer::Unavailable if world.signals[me.task].lost => Some(self.lose()),
+            Answer::Unavailable if world.signals[me.task].lost => Some(Self::lose()),
             Answer::Unavailable => {
                 self.ambiguous = true;
                 Some(Flow::Sleep(1))
             }
             Answer::Written(Err(Refused::Fenced))
             | Answer::Steered(Err(Refused::Fenced))
-            | Answer::Steering(Err(Refused::Fenced)) => Some(self.lose()),
+            | Answer::Steering(Err(Refused::Fenced)) => Some(Self::lose()),
             // The first try was carried out after all.
             Answer::Written(Err(Refused::Broken(Broken::StepKey))) if self.ambiguous => None,
             Answer::Written(Err(Refused::Broken(_))) | Answer::Finished(Err(Refused::Broken(_))) => {
@@ -175,7 +175,7 @@ impl Attempt {
     fn boundary(&mut self, world: &mut World, me: Me) -> Flow {
         let signals = world.signals[me.task];
         if signals.lost {
-            return self.lose();
+            return Self::lose();
         }
         if signals.hand_back {
             self.stage = Stage::FlushForHandBack;
@@ -226,7 +226,7 @@ impl Attempt {
                 self.stage = Stage::WhoEnded;
                 Flow::Go
             }
-            Answer::Finished(Err(Refused::Fenced)) => self.lose(),
+            Answer::Finished(Err(Refused::Fenced)) => Self::lose(),
             answer => unreachable!("the end of {:?} got {answer:?}", self.turn),
         }
     }
@@ -237,7 +237,7 @@ impl Attempt {
     }
 
     /// What clients have seen is known: what was not committed is taken back.
-    fn begin_recovered(&mut self, world: &mut World, me: Me, fold: Fold) {
+    fn begin_recovered(&mut self, world: &mut World, me: Me, fold: &Fold) {
         self.begin_writing(world, me, fold);
         let open = Calls::empty(crate::model::CallId(0));
         let begun = world.writers[me.task].fold.steps_begun();
@@ -245,13 +245,13 @@ impl Attempt {
             if world.db.has(Mechanism::TakeBack) {
                 world.writers[me.task].take_back(self.number);
             }
-            self.recovered(world, me, Fold::default(), open);
+            self.recovered(world, me, &Fold::default(), open);
         } else if self.steps > 0 && world.writers[me.task].fold.in_step() {
             if let Stage::Recover(recovery) = &mut self.stage {
                 recovery.ask_for_calls(self.steps);
             }
         } else {
-            self.recovered(world, me, Fold::default(), open);
+            self.recovered(world, me, &Fold::default(), open);
         }
     }
 }

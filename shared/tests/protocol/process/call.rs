@@ -31,6 +31,7 @@ pub enum Server {
 }
 
 /// A call with its arguments.
+#[expect(clippy::enum_variant_names, reason = "two are named as the store's methods are, which are about tool calls")]
 #[derive(Debug, Clone)]
 pub enum Call {
     /// A step inside the process.
@@ -193,8 +194,8 @@ impl Call {
             | Self::Finish(turn, attempt, ..)
             | Self::FinishUnpromoted(turn, attempt, ..)
             | Self::Seize(turn, attempt)
-            | Self::MoveSteering(turn, attempt) => Some((turn, attempt)),
-            Self::EndWithoutWorker(turn, attempt, ..) => Some((turn, attempt)),
+            | Self::MoveSteering(turn, attempt)
+            | Self::EndWithoutWorker(turn, attempt, ..) => Some((turn, attempt)),
             _ => None,
         }
     }

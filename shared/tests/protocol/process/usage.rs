@@ -33,7 +33,7 @@ impl Reserve {
     }
 
     /// The next call.
-    pub fn next(&self, world: &World) -> Call {
+    pub fn next(self, world: &World) -> Call {
         match self.stage {
             ReserveStage::Note => Call::NoteReservation(self.user, self.ticket),
             ReserveStage::Reserve => Call::Reserve(self.user, self.ticket, world.limit.unwrap_or(0)),

@@ -66,7 +66,9 @@ impl Real {
                 format!("Is({})", store.has_finished_call(id, attempt, &names::call(call)).await.unwrap())
             }
             Call::HandBack(..) => written(store.hand_back(id, attempt).await),
-            Call::GiveUp(..) => store.give_up(id, attempt).await.map_or_else(broken, |()| "Done".to_owned()),
+            Call::GiveUp(..) => {
+                store.give_up(id, attempt).await.map_or_else(|error| broken(&error), |()| "Done".to_owned())
+            }
             Call::Holds(..) => format!("Is({})", store.holds(id, attempt).await.unwrap()),
             Call::CallsOfStep(_, step) => {
                 let calls = store.calls_of_step(id, step.into()).await.unwrap();

@@ -6,7 +6,7 @@ use crate::model::Turns;
 use crate::model::chunk::End;
 use crate::model::fold::Fold;
 use crate::process::call::{Answer, Call};
-use crate::process::step::{self, Tools};
+use crate::process::step;
 use crate::process::usage::GiveBack;
 use crate::process::{Flow, Me, Steps, recovery, seal};
 use crate::world::World;
@@ -58,14 +58,14 @@ impl Steps for Attempt {
                 return match recovery.take(world, me, answer) {
                     recovery::Next::Ask(flow) => flow,
                     recovery::Next::Write(fold) => {
-                        self.begin_recovered(world, me, *fold);
+                        self.begin_recovered(world, me, &fold);
                         Flow::Go
                     }
                     recovery::Next::GoOn(open) => {
-                        self.recovered(world, me, Fold::default(), open);
+                        self.recovered(world, me, &Fold::default(), open);
                         Flow::Go
                     }
-                    recovery::Next::Lost => self.lose(),
+                    recovery::Next::Lost => Self::lose(),
                 };
             }
             Stage::Tools(tools) => {
@@ -79,7 +79,7 @@ impl Steps for Attempt {
                         self.end(world, me, End::Cancelled, None);
                         Flow::Go
                     }
-                    step::Ran::Lost => self.lose(),
+                    step::Ran::Lost => Self::lose(),
                     step::Ran::Broken => {
                         self.stage = Stage::GiveUp;
                         Flow::Go
@@ -88,7 +88,7 @@ impl Steps for Attempt {
             }
             Stage::Model(listening) => {
                 if world.signals[me.task].lost {
-                    return self.lose();
+                    return Self::lose();
                 }
                 if let Some((commit, end)) = listening.hear(world, me) {
                     self.stage = Stage::FlushStep(commit, end);
@@ -134,7 +134,7 @@ impl Attempt {
             (Stage::Boundary, _) => return self.boundary(world, me),
             (Stage::FlushForHandBack, _) => {
                 if !self.flushed(world, me) {
-                    return self.lose();
+                    return Self::lose();
                 }
                 self.stage = Stage::HandBack;
             }
@@ -152,23 +152,19 @@ impl Attempt {
             (Stage::FlushStep(commit, end), _) => {
                 let (mut commit, end) = (*commit, *end);
                 if !self.flushed(world, me) {
-                    return self.lose();
+                    return Self::lose();
                 }
                 commit.chunk_sequence = world.writers[me.task].fold.sequence;
                 self.step_ended(world, me, commit, end);
             }
             (Stage::Commit(commit, calls), Answer::Written(_)) => {
                 let (commit, calls) = (*commit, *calls);
-                self.steps = commit.step;
-                self.stage = match self.used(&commit) {
-                    Some(used) => Stage::Settle(used, calls),
-                    None => Stage::Tools(Tools::new(world, self.turn, self.number, calls)),
-                };
+                self.committed(world, &commit, calls);
             }
             (Stage::FlushEnd(ending), _) => {
                 let ending = *ending;
                 if !self.flushed(world, me) {
-                    return self.lose();
+                    return Self::lose();
                 }
                 self.last = ending.last;
                 self.stage = Stage::Finish(ending);
@@ -178,7 +174,7 @@ impl Attempt {
                 let end = seal::end_of(&row).filter(|_| row.attempt == self.number);
                 return match end {
                     Some(end) => self.row_ended(world, me, end, Turns::default()),
-                    None => self.lose(),
+                    None => Self::lose(),
                 };
             }
             (Stage::PromoteSeparately(end), Answer::Turns(next)) => {

@@ -6,7 +6,7 @@ use crate::model::chunk::{End, ErrorCode};
 use crate::model::database::StepCommit;
 use crate::model::windows::StepUse;
 use crate::model::{Turns, UserId};
-use crate::process::call::Answer;
+use crate::process::call::{Answer, Calls};
 use crate::process::seal::Progress;
 use crate::process::step::Tools;
 use crate::process::usage::GiveBack;
@@ -37,6 +37,15 @@ impl Attempt {
         Flow::Go
     }
 
+    /// A step is in the rows: it is counted, then its calls are made.
+    pub(super) fn committed(&mut self, world: &mut World, commit: &StepCommit, calls: Calls) {
+        self.steps = commit.step;
+        self.stage = match self.used(commit) {
+            Some(used) => Stage::Settle(used, calls),
+            None => Stage::Tools(Tools::new(world, self.turn, self.number, calls)),
+        };
+    }
+
     /// What a step counts for its user.
     pub(super) fn used(&self, step: &StepCommit) -> Option<StepUse> {
         let user = self.claimed.user?;
@@ -57,7 +66,7 @@ impl Attempt {
             Answer::Used(used) if world.limit.is_some_and(|limit| *used >= limit) => {
                 self.refused = Some(ErrorCode::LimitReached);
             }
-            Answer::Unavailable if world.signals[me.task].lost => return self.lose(),
+            Answer::Unavailable if world.signals[me.task].lost => return Self::lose(),
             Answer::Unavailable if now < *self.asked_at.get_or_insert(now) + CHECK_PATIENCE => return Flow::Sleep(2),
             Answer::Unavailable => self.refused = Some(ErrorCode::UsageUnavailable),
             _ => {}

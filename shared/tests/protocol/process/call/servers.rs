@@ -128,7 +128,7 @@ pub fn ask_redis(streams: &mut Streams, windows: &mut Windows, now: Tick, call: 
         Call::Reserve(user, ticket, limit) => return Answer::Is(windows.reserve((user, ticket), RESERVED, limit, now)),
         Call::Release(ticket) => windows.release(ticket),
         Call::DropNote(ticket) => windows.drop_note(ticket),
-        Call::Settle(ref step, has_ended) => windows.settle(step, has_ended),
+        Call::Settle(step, has_ended) => windows.settle(step, has_ended),
         Call::Look(user) => return Answer::Used(windows.look(user)),
         Call::TakeOldReservations(age) => return Answer::Reservations(windows.take_old_reservations(age, now)),
         _ => unreachable!("{call:?} is no call to Redis"),
