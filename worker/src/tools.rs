@@ -7,7 +7,9 @@ use copilot_shared::message::ToolOutcome;
 use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
+mod add_understanding;
 mod arguments;
+mod ask_question;
 mod bash_exec;
 mod breaker;
 mod calculator;
@@ -19,6 +21,8 @@ mod mcp_guide;
 mod registered;
 mod run_mcp_tool;
 mod schema;
+mod suggest_goal;
+mod todo_write;
 mod tool;
 mod web_fetch;
 
@@ -45,7 +49,11 @@ impl Toolbox {
             .with(web_fetch::WebFetch)?
             .with(bash_exec::BashExec)?
             .with(run_mcp_tool::RunMcpTool)?
-            .with(mcp_guide::GetMcpGuide)
+            .with(mcp_guide::GetMcpGuide)?
+            .with(add_understanding::AddUnderstanding)?
+            .with(ask_question::AskQuestion)?
+            .with(suggest_goal::SuggestGoal)?
+            .with(todo_write::TodoWrite)
     }
 
     /// The same with one tool more.

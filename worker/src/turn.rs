@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
 use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
-use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
+use copilot_shared::turn::{ErrorCode, Failure, FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
 
@@ -150,6 +150,9 @@ impl Attempt {
         }
         let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
+            if prompt.waits_for_user() {
+                return Ok(Ending { end: TurnEnd::Completed(FinishReason::Stop), last: None });
+            }
             if let Some(end) = self.before_step().await? {
                 return Ok(Ending { end, last: None });
             }

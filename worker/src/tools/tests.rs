@@ -8,6 +8,7 @@ use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::store::{Store, StoreSettings};
 use copilot_shared::tool::ToolResponse;
 use copilot_shared::tool::plain::NoResults;
+use copilot_shared::turn::Attempt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +24,7 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
     let sandbox = Arc::new(crate::sandbox::Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap());
     ToolContext {
         turn_id: TurnId::generate(),
+        attempt: Attempt(1),
         session_id: SessionId::random(),
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use copilot_shared::id::TurnId;
-use copilot_shared::message::{HistoryMessage, Part, Role};
+use copilot_shared::message::{HistoryMessage, Part, Role, ToolOutcome};
+use copilot_shared::tool::waits_for_user;
 use copilot_shared::turn::Turn;
 use copilot_shared::understanding::Understanding;
 
@@ -71,6 +72,14 @@ impl Prompt {
             }
         }
         Ok(())
+    }
+
+    /// Did the last step's tools ask the user something? Then the model has no more to say for now.
+    pub(super) fn waits_for_user(&self) -> bool {
+        let results = self.history.iter().rev().take_while(|message| message.role == Role::Tool);
+        results.flat_map(|message| &message.parts).any(
+            |part| matches!(part, Part::ToolResult { outcome: ToolOutcome::Output(output), .. } if waits_for_user(output)),
+        )
     }
 
     /// Bytes of a request beside its messages.

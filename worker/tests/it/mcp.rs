@@ -7,6 +7,7 @@ use copilot_shared::message::ToolOutcome;
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::store::{McpServer, Store};
 use copilot_shared::testing::Services;
+use copilot_shared::turn::Attempt;
 use copilot_worker::outbound::Outbound;
 use copilot_worker::sandbox::Sandbox;
 use copilot_worker::tools::{Outlet, Resources, ToolContext, Toolbox};
@@ -39,6 +40,7 @@ async fn list_tools(store: &Store, user: &UserId, url: &str) -> Value {
     crate::provider::tls();
     let context = ToolContext {
         turn_id: TurnId::generate(),
+        attempt: Attempt(1),
         session_id: SessionId::random(),
         user_id: Some(user.clone()),
         call_id: ToolCallId::generate(),
