@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
+use url::Url;
 
 use crate::compaction::Budget;
+use crate::docs::{Docs, DocsError};
 use crate::model::config::{ApiKey, ModelConfig, Provider};
 use crate::outbound::AllowList;
 use crate::sandbox::Sandbox;
@@ -93,12 +95,24 @@ pub struct ToolArgs {
     /// Hours that they stay after the last command
     #[arg(long, env, hide_env_values = true, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub sandbox_keep_hours: u64,
+    /// The Markdown pages that `search_docs` and `get_doc_page` know, read at the start; the
+    /// project's own if unset
+    #[arg(long, env, hide_env_values = true)]
+    pub docs_dir: Option<PathBuf>,
+    /// Where people read these pages: each at its path without the ending
+    #[arg(long, env, hide_env_values = true)]
+    pub docs_url: Option<Url>,
 }
 
 impl ToolArgs {
     /// The sandboxes of this process.
     pub fn sandbox(&self) -> std::io::Result<Sandbox> {
         Sandbox::new(&self.sandbox_dir, self.sandbox_quota_mb << 20)
+    }
+
+    /// What the docs tools know.
+    pub fn docs(&self) -> Result<Docs, DocsError> {
+        Docs::open(self.docs_dir.as_deref(), self.docs_url.clone())
     }
 
     /// How long a session's files stay unused.

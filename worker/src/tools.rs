@@ -17,10 +17,12 @@ mod context;
 mod current_time;
 #[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod get_doc_page;
 mod mcp_guide;
 mod registered;
 mod run_mcp_tool;
 mod schema;
+mod search_docs;
 mod suggest_goal;
 mod todo_write;
 mod tool;
@@ -53,7 +55,9 @@ impl Toolbox {
             .with(add_understanding::AddUnderstanding)?
             .with(ask_question::AskQuestion)?
             .with(suggest_goal::SuggestGoal)?
-            .with(todo_write::TodoWrite)
+            .with(todo_write::TodoWrite)?
+            .with(search_docs::SearchDocs)?
+            .with(get_doc_page::GetDocPage)
     }
 
     /// The same with one tool more.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{ToolFailure, envelope};
+use crate::docs::Docs;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
 
@@ -26,6 +27,8 @@ pub struct Resources {
     pub sandbox: Arc<Sandbox>,
     /// What the secrets of users are sealed with, if there are any.
     pub secrets_key: Option<SecretsKey>,
+    /// What the docs tools know.
+    pub docs: Arc<Docs>,
 }
 
 /// Where a call comes from.

@@ -16,6 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+/// The project's own pages, read once.
+fn docs() -> Arc<crate::docs::Docs> {
+    static DOCS: std::sync::LazyLock<Arc<crate::docs::Docs>> =
+        std::sync::LazyLock::new(|| Arc::new(crate::docs::Docs::open(None, None).unwrap()));
+    Arc::clone(&DOCS)
+}
+
 /// A context whose servers nobody asks.
 pub(super) fn context(user: Option<&str>) -> ToolContext {
     let settings = StoreSettings { lease: Duration::from_secs(1), max_running: 0, max_in_flight: 0, connections: 2 };
@@ -29,7 +36,7 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),
         stop: CancellationToken::new(),
-        resources: Resources { store, outbound, sandbox, secrets_key: None },
+        resources: Resources { store, outbound, sandbox, secrets_key: None, docs: docs() },
         outlet: Outlet::channel().0,
     }
 }
