@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::compaction::Budget;
 use crate::docs::{Docs, DocsError};
+use crate::linear::{Linear, LinearKey, LinearSettings};
 use crate::model::config::{ApiKey, ModelConfig, Provider};
 use crate::outbound::AllowList;
 use crate::sandbox::Sandbox;
@@ -102,6 +103,18 @@ pub struct ToolArgs {
     /// Where people read these pages: each at its path without the ending
     #[arg(long, env, hide_env_values = true)]
     pub docs_url: Option<Url>,
+    /// The key of Linear, which then keeps what users wish for; without it PostgreSQL does
+    #[arg(long, env, hide_env_values = true, requires_all = ["linear_team_id", "linear_project_id"])]
+    pub linear_api_key: Option<LinearKey>,
+    /// The team of these wishes
+    #[arg(long, env, hide_env_values = true)]
+    pub linear_team_id: Option<String>,
+    /// Their project; issues elsewhere are neither found nor touched
+    #[arg(long, env, hide_env_values = true)]
+    pub linear_project_id: Option<String>,
+    /// Where Linear's GraphQL is
+    #[arg(long, env, hide_env_values = true, default_value = "https://api.linear.app/graphql")]
+    pub linear_api_url: Url,
 }
 
 impl ToolArgs {
@@ -113,6 +126,14 @@ impl ToolArgs {
     /// What the docs tools know.
     pub fn docs(&self) -> Result<Docs, DocsError> {
         Docs::open(self.docs_dir.as_deref(), self.docs_url.clone())
+    }
+
+    /// The tracker of feature requests, if it is one outside.
+    pub fn linear(&self) -> Result<Option<Linear>, reqwest::Error> {
+        let settings = (&self.linear_api_key, &self.linear_team_id, &self.linear_project_id);
+        let (Some(key), Some(team_id), Some(project_id)) = settings else { return Ok(None) };
+        let (key, url) = (key.clone(), self.linear_api_url.clone());
+        Linear::new(LinearSettings { key, url, team_id: team_id.clone(), project_id: project_id.clone() }).map(Some)
     }
 
     /// How long a session's files stay unused.

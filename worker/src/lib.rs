@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod docs;
 pub mod intake;
 pub mod lease;
+pub mod linear;
 pub mod mcp;
 pub mod model;
 pub mod outbound;

@@ -13,10 +13,13 @@ mod ask_question;
 mod bash_exec;
 mod breaker;
 mod calculator;
+mod connect_integration;
 mod context;
 mod current_time;
 #[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod feature_requests;
+mod folders;
 mod get_doc_page;
 mod mcp_guide;
 mod registered;
@@ -57,7 +60,15 @@ impl Toolbox {
             .with(suggest_goal::SuggestGoal)?
             .with(todo_write::TodoWrite)?
             .with(search_docs::SearchDocs)?
-            .with(get_doc_page::GetDocPage)
+            .with(get_doc_page::GetDocPage)?
+            .with(folders::ListFolders)?
+            .with(folders::CreateFolder)?
+            .with(folders::UpdateFolder)?
+            .with(folders::MoveFolder)?
+            .with(folders::DeleteFolder)?
+            .with(feature_requests::SearchFeatureRequests)?
+            .with(feature_requests::CreateFeatureRequest)?
+            .with(connect_integration::ConnectIntegration)
     }
 
     /// The same with one tool more.

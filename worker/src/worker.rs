@@ -256,6 +256,7 @@ fn resources(config: &ToolArgs, store: &Store) -> Result<Resources, WorkerError>
         sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
         secrets_key: config.secrets_key.clone(),
         docs: Arc::new(config.docs().map_err(WorkerError::Docs)?),
+        linear: config.linear()?,
     })
 }
 

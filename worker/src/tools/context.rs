@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{ToolFailure, envelope};
 use crate::docs::Docs;
+use crate::linear::Linear;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
 
@@ -29,6 +30,8 @@ pub struct Resources {
     pub secrets_key: Option<SecretsKey>,
     /// What the docs tools know.
     pub docs: Arc<Docs>,
+    /// The tracker of feature requests, if it is one outside.
+    pub linear: Option<Linear>,
 }
 
 /// Where a call comes from.

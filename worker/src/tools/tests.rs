@@ -36,7 +36,7 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),
         stop: CancellationToken::new(),
-        resources: Resources { store, outbound, sandbox, secrets_key: None, docs: docs() },
+        resources: Resources { store, outbound, sandbox, secrets_key: None, docs: docs(), linear: None },
         outlet: Outlet::channel().0,
     }
 }

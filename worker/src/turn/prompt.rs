@@ -101,3 +101,35 @@ impl Prompt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copilot_shared::id::ToolCallId;
+
+    fn prompt(messages: &[(Role, &str)]) -> Prompt {
+        let part = |role, text: &str| match role {
+            Role::Tool => Part::ToolResult {
+                id: ToolCallId::generate(),
+                name: "t".into(),
+                outcome: ToolOutcome::Output(format!("{{\"type\":\"{text}\"}}").into()),
+            },
+            _ => Part::Text { id: None, text: text.into() },
+        };
+        let history =
+            messages.iter().map(|(role, text)| HistoryMessage { role: *role, parts: vec![part(*role, text)] });
+        Prompt { system: "".into(), wants_suggestions: false, history: history.collect() }
+    }
+
+    #[test]
+    fn a_question_to_the_user_waits_until_they_say_something() {
+        const ASKED: (Role, &str) = (Role::Tool, "agent_builder_clarification_needed");
+        let (user, called, other) = ((Role::User, "hello"), (Role::Assistant, ""), (Role::Tool, "web_fetch"));
+        for waits in [vec![user, called, ASKED], vec![user, called, ASKED, other], vec![user, called, other, ASKED]] {
+            assert!(prompt(&waits).waits_for_user(), "{waits:?}");
+        }
+        for goes_on in [vec![user], vec![user, called, other], vec![user, called, ASKED, user], vec![]] {
+            assert!(!prompt(&goes_on).waits_for_user(), "{goes_on:?}");
+        }
+    }
+}

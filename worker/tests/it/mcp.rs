@@ -52,6 +52,7 @@ async fn list_tools(store: &Store, user: &UserId, url: &str) -> Value {
             sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
             secrets_key: Some(KEY.parse().unwrap()),
             docs: Arc::new(Docs::open(None, None).unwrap()),
+            linear: None,
         },
         outlet: Outlet::channel().0,
     };
