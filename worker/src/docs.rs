@@ -16,6 +16,9 @@ pub use page::{Page, Section};
 const MAX_FOUND: usize = 5;
 /// What fits worse is not found.
 const MIN_SCORE: f32 = 0.1;
+/// How much less a long section says of each of its words (BM25's b, 0 to 1): little, since sections
+/// are long where there is much to say.
+const LENGTH_MATTERS: f32 = 0.3;
 
 /// The project's own pages.
 const OWN: [(&str, &str); 4] = [
@@ -88,12 +91,13 @@ impl Docs {
         for page in pages.values() {
             for (number, section) in page.sections.iter().enumerate() {
                 // What a section is called says more of it than any of its sentences.
-                let words = format!("{} {heading} {heading} {}", page.title, section.text, heading = section.heading);
+                let heading = &section.heading;
+                let words = format!("{} {heading} {heading} {heading} {}", page.title, section.text);
                 documents.push(Document::new(places.len(), words));
                 places.push((page.path.clone(), number));
             }
         }
-        let index = SearchEngineBuilder::with_documents(Language::English, documents).build();
+        let index = SearchEngineBuilder::with_documents(Language::English, documents).b(LENGTH_MATTERS).build();
         Self { pages, places, index, url }
     }
 

@@ -96,10 +96,13 @@ mod tests {
         let docs = Docs::open(None, None).unwrap();
         let found = answer(&docs, "how to add a tool");
         let ToolResponse::DocSearchResults(found) = found.response else { panic!("something fits") };
-        let best = &found.results[0];
-        let (path, anchor) = best.path.split_once('#').unwrap();
-        assert!(docs.page(path).unwrap().part(anchor).unwrap().starts_with("## How to add a tool"));
-        assert_eq!((best.section.as_str(), best.doc_url.as_deref()), ("How to add a tool", None));
+        for result in &found.results {
+            let (path, anchor) = result.path.split_once('#').unwrap_or((&result.path, ""));
+            let page = docs.page(path).unwrap();
+            assert!(anchor.is_empty() || page.part(anchor).unwrap().starts_with('#'), "{result:?}");
+            assert_eq!((&result.title, &result.doc_url), (&page.title, &None));
+        }
+        assert_eq!(u64::try_from(found.results.len()).unwrap(), found.count);
         assert!(answer(&docs, "zzyzx").to_json().contains("\"type\":\"no_results\""));
         assert!(answer(&docs, "").to_json().contains("missing_query"));
     }
