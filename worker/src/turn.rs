@@ -72,6 +72,13 @@ struct Ending {
     last: Option<StepCommit>,
 }
 
+impl Ending {
+    /// A tool has asked the user something: the model has said all it can say for now.
+    fn waiting() -> Self {
+        Self { end: TurnEnd::Completed(FinishReason::Stop), last: None }
+    }
+}
+
 /// Where a claimed turn stands.
 struct Standing {
     /// Committed model calls.
@@ -149,10 +156,11 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
+        // An earlier attempt may have got as far as the question.
+        if prompt.waits_for_user() {
+            return Ok(Ending::waiting());
+        }
         for step in first..=MAX_STEPS {
-            if prompt.waits_for_user() {
-                return Ok(Ending { end: TurnEnd::Completed(FinishReason::Stop), last: None });
-            }
             if let Some(end) = self.before_step().await? {
                 return Ok(Ending { end, last: None });
             }
@@ -189,6 +197,9 @@ impl Attempt {
                     }
                     self.writer.send(Chunk::FinishStep);
                     prompt.remember_results(&self.persistence, self.turn.id, step).await?;
+                    if prompt.waits_for_user() {
+                        return Ok(Ending::waiting());
+                    }
                     continue;
                 }
             };

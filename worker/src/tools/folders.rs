@@ -43,9 +43,10 @@ fn optional_id(text: Option<&str>, code: &str) -> Result<Option<FolderId>, Box<T
     text.filter(|text| !text.trim().is_empty()).map(|text| id(text, code)).transpose()
 }
 
-/// A text without what surrounds it, unless nothing is left.
+/// A text on one line, unless it says nothing.
 fn said(text: Option<String>) -> Option<String> {
-    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    let line = text.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    line.filter(|line| !line.is_empty())
 }
 
 /// What became of a change: a refusal is an answer, everything else a failure.

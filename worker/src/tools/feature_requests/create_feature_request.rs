@@ -56,7 +56,8 @@ struct Wish {
 
 impl Wish {
     fn read(arguments: Arguments) -> Result<Self, Box<ToolAnswer>> {
-        let [title, description] = [arguments.title, arguments.description].map(|text| text.trim().to_owned());
+        let title = arguments.title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let description = arguments.description.trim().to_owned();
         if title.is_empty() {
             return Err(Box::new(ToolAnswer::error("missing_title", "Say what is wished for.")));
         }
