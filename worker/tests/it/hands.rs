@@ -24,11 +24,13 @@ struct Running {
     turn: TurnId,
     session: SessionId,
     owner: Caller,
-    linear: Option<Linear>,
+    toolbox: Toolbox,
+    resources: Resources,
 }
 
 impl Running {
     async fn of(owner: Caller) -> Self {
+        crate::provider::tls();
         let services = Services::isolated().await;
         let store = services.store();
         let session = store.create_session(SessionId::random(), &owner).await.unwrap().id;
@@ -43,7 +45,16 @@ impl Running {
         };
         let turn = new.id;
         store.submit(session, &owner, &new).await.unwrap();
-        let running = Self { services, store, turn, session, owner, linear: None };
+        let resources = Resources {
+            store: store.clone(),
+            outbound: Outbound::new("".parse().unwrap()).unwrap(),
+            sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
+            secrets_key: None,
+            docs: Arc::new(Docs::open(None, None).unwrap()),
+            linear: None,
+        };
+        let toolbox = Toolbox::built_in().unwrap();
+        let running = Self { services, store, turn, session, owner, toolbox, resources };
         running.claim().await;
         running
     }
@@ -64,7 +75,6 @@ impl Running {
     }
 
     fn context(&self, attempt: i32, call: &str) -> ToolContext {
-        crate::provider::tls();
         ToolContext {
             turn_id: self.turn,
             attempt: Attempt(attempt),
@@ -75,14 +85,7 @@ impl Running {
             },
             call_id: ToolCallId(call.into()),
             stop: CancellationToken::new(),
-            resources: Resources {
-                store: self.store.clone(),
-                outbound: Outbound::new("".parse().unwrap()).unwrap(),
-                sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
-                secrets_key: None,
-                docs: Arc::new(Docs::open(None, None).unwrap()),
-                linear: self.linear.clone(),
-            },
+            resources: self.resources.clone(),
             outlet: Outlet::channel().0,
         }
     }
@@ -90,7 +93,7 @@ impl Running {
     /// What a call of an attempt answers; the failures are errors.
     async fn call(&self, attempt: i32, call: &str, tool: &str, input: Value) -> Result<Value, Value> {
         let context = self.context(attempt, call);
-        let end = Toolbox::built_in().unwrap().call(tool, context.clone(), input).await;
+        let end = self.toolbox.call(tool, context.clone(), input).await;
         match end.outcome(&context) {
             ToolOutcome::Output(Value::String(text)) => Ok(serde_json::from_str(&text).unwrap()),
             ToolOutcome::Output(other) => panic!("{other}"),
@@ -305,7 +308,7 @@ async fn a_wish_goes_to_linear_where_its_key_is_set() {
     let found = json!({"data": {"searchIssues": {"nodes": [issue("i")]}}});
     let made = json!({"data": {"issueCreate": {"success": true, "issue": issue("i")}}});
     let (witness, client) = linear(&[(200, found), customer(), (200, made), needed()]).await;
-    ann.linear = Some(client);
+    ann.resources.linear = Some(client);
     let found = ann.ask("search_feature_requests", json!({"query": "export"})).await;
     assert_eq!(found["results"], json!([{"id": "i", "identifier": "ENG-7", "title": "Export"}]));
     let wish = json!({"title": "Export", "description": "To print."});
@@ -331,7 +334,7 @@ async fn what_an_earlier_attempt_made_in_linear_is_not_made_again() {
     let needs = json!({"data": {"customerNeeds": {"nodes": [{"id": "n"}]}}});
     let taken = || refused("id is not unique");
     let (witness, client) = linear(&[customer(), taken(), (200, issues), taken(), (200, needs)]).await;
-    ann.linear = Some(client);
+    ann.resources.linear = Some(client);
     let wish = json!({"title": "Export", "description": "To print."});
     let created = ann.ask("create_feature_request", wish).await;
     assert_eq!((&created["type"], &created["issue_id"]), (&json!("feature_request_created"), &json!("i")));
@@ -347,7 +350,7 @@ async fn what_linear_refuses_is_said_and_an_issue_without_a_voice_is_named() {
     let replies =
         [customer(), (200, made), refused("secret reason"), (200, none), customer(), (200, gone), (401, json!({}))];
     let (_witness, client) = linear(&replies).await;
-    ann.linear = Some(client);
+    ann.resources.linear = Some(client);
     let wish = || json!({"title": "Export", "description": "To print."});
     let orphan = ann.ask("create_feature_request", wish()).await;
     assert_eq!((&orphan["error"], &orphan["details"]["issue_identifier"]), (&json!("tracker_failed"), &json!("ENG-7")));
