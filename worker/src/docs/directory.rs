@@ -51,11 +51,9 @@ fn text(path: &Path) -> Result<Option<String>, DocsError> {
         tracing::warn!(path = %path.display(), "left out of the docs: it is too long");
         return Ok(None);
     }
-    match String::from_utf8(std::fs::read(path).map_err(unread)?) {
-        Ok(text) => Ok(Some(text)),
-        Err(_) => {
-            tracing::warn!(path = %path.display(), "left out of the docs: it is not UTF-8");
-            Ok(None)
-        }
+    let text = String::from_utf8(std::fs::read(path).map_err(unread)?).ok();
+    if text.is_none() {
+        tracing::warn!(path = %path.display(), "left out of the docs: it is not UTF-8");
     }
+    Ok(text)
 }

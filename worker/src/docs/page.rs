@@ -99,9 +99,10 @@ impl Reader {
             }
             Event::End(TagEnd::Heading(_)) => self.end_heading(),
             Event::Text(text) | Event::Code(text) => self.say(text),
-            Event::SoftBreak | Event::HardBreak => self.say(" "),
-            // Of two blocks, the last word and the first must not grow together.
-            Event::End(
+            // Of two lines or blocks, the last word and the first must not grow together.
+            Event::SoftBreak
+            | Event::HardBreak
+            | Event::End(
                 TagEnd::Paragraph | TagEnd::Item | TagEnd::CodeBlock | TagEnd::TableCell | TagEnd::BlockQuote(_),
             ) => self.say(" "),
             _ => {}
@@ -116,7 +117,7 @@ impl Reader {
         let heading = self.heading.take().unwrap_or_default();
         let anchor = self.anchor(&heading);
         if let Some(section) = self.sections.last_mut() {
-            section.heading = heading.trim().to_owned();
+            heading.trim().clone_into(&mut section.heading);
             section.anchor = Some(anchor);
         }
     }

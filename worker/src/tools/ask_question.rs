@@ -17,12 +17,12 @@ pub(super) struct AskQuestion;
 pub(super) struct Arguments {
     /// The questions, the most important first.
     #[schemars(length(min = 1, max = 10))]
-    questions: Vec<Question>,
+    questions: Vec<Entry>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Question {
+struct Entry {
     /// The question.
     #[schemars(length(min = 1, max = 1000))]
     question: String,
@@ -47,7 +47,7 @@ impl Tool for AskQuestion {
     }
 }
 
-fn asked(questions: Vec<Question>) -> ToolAnswer {
+fn asked(questions: Vec<Entry>) -> ToolAnswer {
     let said = |text: &str| text.trim().to_owned();
     let questions: Vec<ClarifyingQuestion> = questions
         .into_iter()
@@ -72,8 +72,8 @@ fn asked(questions: Vec<Question>) -> ToolAnswer {
 mod tests {
     use super::*;
 
-    fn question(question: &str, keyword: &str) -> Question {
-        Question { question: question.into(), keyword: keyword.into(), example: Some(" ".into()) }
+    fn question(question: &str, keyword: &str) -> Entry {
+        Entry { question: question.into(), keyword: keyword.into(), example: Some(" ".into()) }
     }
 
     #[test]
