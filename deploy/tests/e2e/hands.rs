@@ -21,8 +21,9 @@ fn outputs(chunks: &[Chunk]) -> Vec<Value> {
 
 async fn ask(client: &Client, session: &str, words: &str) -> Value {
     let chunks = client.send(session, words).await.rest().await.chunks();
-    let [output] = <[Value; 1]>::try_from(outputs(&chunks)).unwrap_or_else(|all| panic!("{words}: {all:?}"));
-    output
+    let outputs = outputs(&chunks);
+    assert_eq!(outputs.len(), 1, "{words}: {outputs:?}");
+    outputs[0].clone()
 }
 
 #[tokio::test]
