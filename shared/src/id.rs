@@ -64,6 +64,14 @@ uuid_id!(
     /// A message that nobody could handle.
     DeadLetterId
 );
+uuid_id!(
+    /// A folder of a user's library.
+    FolderId
+);
+uuid_id!(
+    /// Something that users wish for.
+    FeatureRequestId
+);
 
 impl SessionId {
     /// A session id that nobody can guess: anonymous sessions are found by it alone.

@@ -17,7 +17,7 @@ pub mod plain;
 mod response;
 pub mod setup;
 
-pub use response::{ResponseSchema, ToolAnswer, ToolResponse};
+pub use response::{ResponseSchema, ToolAnswer, ToolResponse, waits_for_user};
 
 /// A JSON object of any shape.
 pub type JsonObject = serde_json::Map<String, Value>;

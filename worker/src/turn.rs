@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
 use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
-use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
+use copilot_shared::turn::{ErrorCode, Failure, FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
 
@@ -70,6 +70,13 @@ impl From<Fenced> for Stopped {
 struct Ending {
     end: TurnEnd,
     last: Option<StepCommit>,
+}
+
+impl Ending {
+    /// A tool has asked the user something: the model has said all it can say for now.
+    fn waiting() -> Self {
+        Self { end: TurnEnd::Completed(FinishReason::Stop), last: None }
+    }
 }
 
 /// Where a claimed turn stands.
@@ -149,6 +156,10 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
+        // An earlier attempt may have got as far as the question.
+        if prompt.waits_for_user() {
+            return Ok(Ending::waiting());
+        }
         for step in first..=MAX_STEPS {
             if let Some(end) = self.before_step().await? {
                 return Ok(Ending { end, last: None });
@@ -186,6 +197,9 @@ impl Attempt {
                     }
                     self.writer.send(Chunk::FinishStep);
                     prompt.remember_results(&self.persistence, self.turn.id, step).await?;
+                    if prompt.waits_for_user() {
+                        return Ok(Ending::waiting());
+                    }
                     continue;
                 }
             };

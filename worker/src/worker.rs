@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::compaction::Budget;
 use crate::config::{ToolArgs, WorkerConfig};
+use crate::docs::DocsError;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::outbound::Outbound;
@@ -86,6 +87,9 @@ pub enum WorkerError {
     /// No directory can be the sandboxes'.
     #[error("SANDBOX_DIR")]
     Sandbox(#[source] std::io::Error),
+    /// There is no documentation where it should be.
+    #[error("DOCS_DIR")]
+    Docs(#[source] DocsError),
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
@@ -251,6 +255,8 @@ fn resources(config: &ToolArgs, store: &Store) -> Result<Resources, WorkerError>
         outbound: Outbound::new(config.outbound_allow.clone())?,
         sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
         secrets_key: config.secrets_key.clone(),
+        docs: Arc::new(config.docs().map_err(WorkerError::Docs)?),
+        linear: config.linear()?,
     })
 }
 

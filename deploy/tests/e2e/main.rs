@@ -15,6 +15,7 @@ mod client;
 mod commands;
 mod compaction;
 mod dead_letters;
+mod hands;
 mod latency;
 mod outages;
 mod pages;

@@ -8,12 +8,20 @@ use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::store::{Store, StoreSettings};
 use copilot_shared::tool::ToolResponse;
 use copilot_shared::tool::plain::NoResults;
+use copilot_shared::turn::Attempt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+
+/// The project's own pages, read once.
+fn docs() -> Arc<crate::docs::Docs> {
+    static DOCS: std::sync::LazyLock<Arc<crate::docs::Docs>> =
+        std::sync::LazyLock::new(|| Arc::new(crate::docs::Docs::open(None, None).unwrap()));
+    Arc::clone(&DOCS)
+}
 
 /// A context whose servers nobody asks.
 pub(super) fn context(user: Option<&str>) -> ToolContext {
@@ -23,11 +31,12 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
     let sandbox = Arc::new(crate::sandbox::Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap());
     ToolContext {
         turn_id: TurnId::generate(),
+        attempt: Attempt(1),
         session_id: SessionId::random(),
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),
         stop: CancellationToken::new(),
-        resources: Resources { store, outbound, sandbox, secrets_key: None },
+        resources: Resources { store, outbound, sandbox, secrets_key: None, docs: docs(), linear: None },
         outlet: Outlet::channel().0,
     }
 }

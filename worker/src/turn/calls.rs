@@ -163,6 +163,7 @@ impl Runner<'_> {
     fn context(&self, call: &Call, outlet: Outlet) -> ToolContext {
         ToolContext {
             turn_id: self.turn.id,
+            attempt: self.turn.attempt,
             session_id: self.turn.session_id,
             user_id: self.turn.user_id.clone(),
             call_id: call.id.clone(),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod anthropic;
 #[cfg(test)]
+mod hands;
+#[cfg(test)]
 mod mcp;
 #[cfg(test)]
 mod openai;

@@ -7,6 +7,8 @@ use copilot_shared::message::ToolOutcome;
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::store::{McpServer, Store};
 use copilot_shared::testing::Services;
+use copilot_shared::turn::Attempt;
+use copilot_worker::docs::Docs;
 use copilot_worker::outbound::Outbound;
 use copilot_worker::sandbox::Sandbox;
 use copilot_worker::tools::{Outlet, Resources, ToolContext, Toolbox};
@@ -39,6 +41,7 @@ async fn list_tools(store: &Store, user: &UserId, url: &str) -> Value {
     crate::provider::tls();
     let context = ToolContext {
         turn_id: TurnId::generate(),
+        attempt: Attempt(1),
         session_id: SessionId::random(),
         user_id: Some(user.clone()),
         call_id: ToolCallId::generate(),
@@ -48,6 +51,8 @@ async fn list_tools(store: &Store, user: &UserId, url: &str) -> Value {
             outbound: Outbound::new("127.0.0.0/8".parse().unwrap()).unwrap(),
             sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
             secrets_key: Some(KEY.parse().unwrap()),
+            docs: Arc::new(Docs::open(None, None).unwrap()),
+            linear: None,
         },
         outlet: Outlet::channel().0,
     };

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::json::split_object;
 use super::play::Call;
 
+mod library;
+
 /// The tools that a message asks for.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Wishes {
@@ -162,6 +164,7 @@ impl<'a> Message<'a> {
         wanted.extend(self.expression().map(|text| ("calculator".into(), json!({"expression": text}))));
         wanted.extend(self.command().map(|text| ("bash_exec".into(), json!({"command": text}))));
         wanted.extend(self.url().map(|text| ("web_fetch".into(), json!({"url": text}))));
+        wanted.extend(library::wanted(self));
         if self.lower.contains("ask me a question") {
             let question = json!({"question": "What would you like to do?", "keyword": "goal"});
             wanted.push(("ask_question".into(), json!({"questions": [question]})));
