@@ -62,7 +62,9 @@ pub(crate) fn add_schemas(schemas: &mut Map<String, Value>) -> Result<(), String
     let mut generator = SchemaSettings::openapi3().for_serialize().into_generator();
     let mut members = ToolResponse::schemas(&mut generator);
     for transform in generator.transforms_mut() {
-        members.iter_mut().for_each(|member| transform.transform(&mut member.fields));
+        for member in &mut members {
+            transform.transform(&mut member.fields);
+        }
     }
     let mut union = Vec::new();
     let mut mapping = Map::new();

@@ -12,7 +12,8 @@ pub mod tool;
 pub mod turn;
 pub mod usage;
 
-// The edges: PostgreSQL, Redis, RabbitMQ.
+// The edges: PostgreSQL, Redis, RabbitMQ, files.
+pub mod blobs;
 pub mod queue;
 pub mod store;
 pub mod stream;
@@ -21,6 +22,7 @@ pub mod stream;
 pub mod ledger;
 pub mod reconciler;
 pub mod seal;
+pub mod workspace;
 
 // What every process needs to live.
 pub mod config;

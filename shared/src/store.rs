@@ -25,6 +25,7 @@ mod steering;
 mod submit;
 mod turns;
 mod workers;
+mod workspace;
 
 pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
 pub use cancels::{CancelRequest, Dropped};
@@ -35,6 +36,7 @@ pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
 pub use turns::ActiveTurn;
 pub use workers::WorkerLock;
+pub use workspace::{LooseBlob, PlaceError, Placed};
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 

@@ -9,14 +9,17 @@
     reason = "a test that cannot have its servers must fail"
 )]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
+use crate::blobs::Blobs;
 use crate::queue::{Broker, Publisher, Topology};
 use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
+use crate::workspace::{WorkspaceLimits, Workspaces};
 
 /// The servers, and the names that only this test uses.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Services {
     pub redis_prefix: String,
     /// `RABBITMQ_PREFIX` of this test.
     pub rabbitmq_prefix: String,
+    /// `WORKSPACE_DIR` of this test.
+    pub workspace_dir: PathBuf,
 }
 
 fn server(variable: &str) -> String {
@@ -58,6 +63,7 @@ impl Services {
             redis_url: server("REDIS_URL"),
             rabbitmq_url: server("RABBITMQ_URL"),
             redis_prefix: format!("{name}:"),
+            workspace_dir: std::env::temp_dir().join(format!("copilot-{name}")),
             rabbitmq_prefix: name,
         };
         let store = services.store();
@@ -92,6 +98,12 @@ impl Services {
         .expect("REDIS_URL is an address")
     }
 
+    /// The workspaces, of so many bytes each.
+    pub fn workspaces(&self, quota_bytes: i64) -> Workspaces {
+        let blobs = Blobs::directory(&self.workspace_dir).expect("the test's directory can be made");
+        Workspaces::new(self.store(), blobs, WorkspaceLimits { quota_bytes, max_file_bytes: 8 << 20 })
+    }
+
     /// The broker.
     pub fn broker(&self) -> Broker {
         Broker::new(&self.rabbitmq_url, Topology::new(&self.rabbitmq_prefix), "test")
@@ -110,6 +122,7 @@ impl Services {
             ("RABBITMQ_URL", self.rabbitmq_url.clone()),
             ("REDIS_PREFIX", self.redis_prefix.clone()),
             ("RABBITMQ_PREFIX", self.rabbitmq_prefix.clone()),
+            ("WORKSPACE_DIR", self.workspace_dir.to_string_lossy().into_owned()),
         ]
     }
 
@@ -131,6 +144,11 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
+        if self.workspace_dir.exists()
+            && let Err(error) = std::fs::remove_dir_all(&self.workspace_dir)
+        {
+            tracing::warn!(%error, "a test's files were left behind");
+        }
         let (url, database, broker) = (self.admin_url.clone(), self.database.clone(), self.broker());
         // The test's runtime is on its way out, so the cleaning has its own.
         let cleaning = std::thread::spawn(move || {
