@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand};
 use copilot_shared::config::{ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
+use copilot_shared::workspace::WorkspaceConfig;
 
 use crate::model::config::{ApiKey, ModelConfig, Provider};
 
@@ -44,6 +45,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Users' files
+    #[command(flatten)]
+    pub workspace: WorkspaceConfig,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,

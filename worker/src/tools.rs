@@ -12,15 +12,17 @@ mod breaker;
 mod calculator;
 mod context;
 mod current_time;
-#[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod files;
 mod registered;
 mod schema;
+mod session_directory;
 mod tool;
 
 pub use breaker::Breaker;
 pub use context::{Outlet, Preliminary, Resources, ToolContext};
 pub use registered::{CallEnd, SchemaError};
+pub use session_directory::{DirectoryError, SessionDirectory};
 pub use tool::{Access, NoArguments, Tool, ToolFailure};
 
 use registered::{AnyTool, Registered};
@@ -35,7 +37,13 @@ pub struct Toolbox {
 impl Toolbox {
     /// Everything that this worker brings.
     pub fn built_in() -> Result<Self, SchemaError> {
-        Self::default().with(calculator::Calculator)?.with(current_time::CurrentTime)
+        Self::default()
+            .with(calculator::Calculator)?
+            .with(current_time::CurrentTime)?
+            .with(files::ListFiles)?
+            .with(files::ReadFile)?
+            .with(files::WriteFile)?
+            .with(files::DeleteFile)
     }
 
     /// The same with one tool more.
@@ -90,15 +98,16 @@ impl CallEnd {
         matches!(self, Self::Failed(_))
     }
 
-    /// What clients, the model and the history get of it: JSON text within bounds.
-    pub fn outcome(self, context: &ToolContext) -> ToolOutcome {
+    /// What clients, the model and the history get of it: JSON text within bounds. The whole of a
+    /// long one is kept in the workspace.
+    pub async fn outcome(self, context: &ToolContext) -> ToolOutcome {
         let text = |mut answer: ToolAnswer| {
             answer.session_id = Some(context.session_id);
-            envelope::capped(answer.to_json())
+            answer.to_json()
         };
         match self {
-            Self::Answered(answer) => ToolOutcome::Output(Value::String(text(answer))),
-            Self::Failed(answer) => ToolOutcome::Error(text(answer)),
+            Self::Answered(answer) => ToolOutcome::Output(Value::String(envelope::seal(context, text(answer)).await)),
+            Self::Failed(answer) => ToolOutcome::Error(envelope::capped(text(answer))),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use copilot_shared::blobs::BlobError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
@@ -67,6 +68,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Users' files have no place.
+    #[error("WORKSPACE_DIR, or the object store")]
+    Workspace(#[from] BlobError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -98,6 +102,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         Some(name) => Some((provider.connect(&name)?, name)),
         None => None,
     };
+    let workspaces = config.workspace.workspaces(store.clone())?;
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
@@ -108,7 +113,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model_name: config.model.chat_model.clone(),
         title_model,
         tools: Toolbox::built_in()?,
-        resources: Resources { store: store.clone() },
+        resources: Resources { store: store.clone(), workspaces: workspaces.clone() },
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -134,6 +139,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
+    background.spawn(workspaces.keep_swept(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));

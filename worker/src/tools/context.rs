@@ -3,6 +3,7 @@
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::store::Store;
 use copilot_shared::tool::ToolAnswer;
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,8 @@ use super::{ToolFailure, envelope};
 pub struct Resources {
     /// PostgreSQL.
     pub store: Store,
+    /// Users' files.
+    pub workspaces: Workspaces,
 }
 
 /// Where a call comes from.

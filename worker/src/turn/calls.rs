@@ -124,7 +124,8 @@ impl Runner<'_> {
                         Some(refusal) => refusal,
                         None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
                     };
-                    (call, end.has_failed(), end.outcome(&context))
+                    let failed = end.has_failed();
+                    (call, failed, end.outcome(&context).await)
                 };
                 made.instrument(span)
             })
