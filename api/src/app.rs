@@ -1,6 +1,8 @@
 //! The use cases, one a file, each with the ways in which it can fail. No HTTP here.
 
+use copilot_shared::analytics::Analytics;
 use copilot_shared::id::TurnId;
+use copilot_shared::ledger::Ledger;
 use copilot_shared::queue::Publisher;
 use copilot_shared::seal::SealError;
 use copilot_shared::session::Session;
@@ -13,16 +15,22 @@ use tracing::Instrument;
 use crate::auth::Place;
 use crate::relay::Relay;
 
+pub mod administer_turns;
 pub mod cancel_turn;
 pub mod check_health;
 pub mod claim_session;
 pub mod create_session;
+pub mod dead_letters;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod grant_credits;
+pub mod impersonate;
 pub mod publication;
+pub mod read_credits;
 pub mod read_session;
 pub mod resume_turn;
 pub mod submit_turn;
+pub mod understand_user;
 
 use publication::Publications;
 
@@ -32,9 +40,27 @@ pub struct App {
     streams: Streams,
     publisher: Publisher,
     relay: Relay,
+    ledger: Ledger,
+    analytics: Analytics,
     publications: Publications,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// What the use cases stand on.
+pub struct Foundations {
+    /// PostgreSQL.
+    pub store: Store,
+    /// Redis.
+    pub streams: Streams,
+    /// RabbitMQ.
+    pub publisher: Publisher,
+    /// The way of the chunks to the viewers.
+    pub relay: Relay,
+    /// Credits.
+    pub ledger: Ledger,
+    /// Who is told what happens.
+    pub analytics: Analytics,
 }
 
 /// A session was not to be had.
@@ -63,17 +89,11 @@ pub enum StopError {
 }
 
 impl App {
-    /// The use cases over these servers. Their tasks are `tasks` and end after `stop`.
-    pub fn new(
-        store: Store,
-        streams: Streams,
-        publisher: Publisher,
-        relay: Relay,
-        stop: CancellationToken,
-        tasks: TaskTracker,
-    ) -> Self {
+    /// The use cases. Their tasks are `tasks` and end after `stop`.
+    pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
+        let Foundations { store, streams, publisher, relay, ledger, analytics } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, analytics, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

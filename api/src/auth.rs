@@ -1,13 +1,9 @@
 //! Who calls: tokens are verified here, and nowhere else.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use copilot_shared::id::UserId;
-use copilot_shared::session::Caller;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use poem::Request;
 use poem::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -15,38 +11,25 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
 
+mod acting;
+mod admin;
 mod extract;
+pub mod jwks;
+mod token;
 
+pub use acting::ACT_AS_HEADER;
+pub use admin::Admin;
 pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
+pub use token::{KeyError, SignAlgorithm, sign};
+
+use jwks::{KeyRing, KeysAway};
+use token::{Head, OTHER_ALGORITHM, VerifyKey};
 
 /// The key of a developer's machine. Everybody knows it, so `serve` refuses it where others can reach the API.
 pub const DEVELOPMENT_KEY: &str = "copilot-development-key-known-to-everybody-0123456789";
 
-/// The audience that every token must name.
-const AUDIENCE: &str = "authenticated";
-
 /// The header of an anonymous session's bearer.
 pub const CLAIM_HEADER: &str = "X-Claim-Token";
-
-/// How far another machine's clock may be ahead, in seconds, before its token is from the future.
-const CLOCK_SKEW: f64 = 5.0;
-
-/// How a token is signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum SignAlgorithm {
-    /// HMAC with SHA-256: the key is a shared secret.
-    #[value(name = "HS256")]
-    Hs256,
-    /// RSA with SHA-256: the key is a public key in PEM.
-    #[value(name = "RS256")]
-    Rs256,
-    /// ECDSA on P-256: the key is a public key in PEM.
-    #[value(name = "ES256")]
-    Es256,
-    /// Ed25519: the key is a public key in PEM.
-    #[value(name = "EdDSA")]
-    EdDsa,
-}
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -67,23 +50,6 @@ pub struct Identity {
     pub role: UserRole,
 }
 
-/// The configured key is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// It is empty.
-    #[error("JWT_VERIFY_KEY must not be empty")]
-    Empty,
-    /// It is no public key of the algorithm.
-    #[error("JWT_VERIFY_KEY is no public key in PEM for JWT_SIGN_ALGORITHM")]
-    Pem(#[source] jsonwebtoken::errors::Error),
-    /// The key verifies only.
-    #[error("tokens can be made with HS256 only; JWT_SIGN_ALGORITHM verifies with a public key")]
-    CannotSign,
-    /// Signing failed.
-    #[error("the token cannot be signed")]
-    Sign(#[source] jsonwebtoken::errors::Error),
-}
-
 /// Why a token is not accepted. The texts are the reference's (`usage-tools.md` §3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
@@ -99,29 +65,35 @@ pub enum AuthError {
     /// It names no user.
     #[error("User ID not found in token")]
     NoUser,
+    /// Nobody can say: the provider's keys were never read. They may be after so many seconds.
+    #[error("Tokens cannot be verified for the moment. Please try again.")]
+    KeysAway(u64),
 }
 
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
-        let code = if error == AuthError::Expired { Code::TokenExpired } else { Code::Unauthorized };
+        let code = match error {
+            AuthError::Expired => Code::TokenExpired,
+            AuthError::Missing | AuthError::Invalid(_) | AuthError::NoUser => Code::Unauthorized,
+            AuthError::KeysAway(seconds) => return Self::unavailable(error.to_string()).retry_after(seconds),
+        };
         Self::new(StatusCode::UNAUTHORIZED, code, error.to_string())
+    }
+}
+
+impl From<KeysAway> for AuthError {
+    fn from(away: KeysAway) -> Self {
+        Self::KeysAway(away.retry_after)
     }
 }
 
 /// Verifies tokens, and knows whether there are callers without one.
 pub struct Gate {
-    key: DecodingKey,
-    validation: Validation,
+    /// The key of the settings.
+    key: Option<VerifyKey>,
+    /// The keys of a provider.
+    ring: Option<KeyRing>,
     anonymous: bool,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    sub: Option<serde_json::Value>,
-    role: Option<serde_json::Value>,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-    iat: Option<f64>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -134,59 +106,73 @@ impl std::fmt::Debug for Gate {
 impl Gate {
     /// A gate for one algorithm and its key.
     pub fn new(algorithm: SignAlgorithm, key: &str, anonymous: bool) -> Result<Self, KeyError> {
-        if key.trim().is_empty() {
-            return Err(KeyError::Empty);
-        }
-        let pem = key.as_bytes();
-        let (algorithm, key) = match algorithm {
-            SignAlgorithm::Hs256 => (Algorithm::HS256, Ok(DecodingKey::from_secret(pem))),
-            SignAlgorithm::Rs256 => (Algorithm::RS256, DecodingKey::from_rsa_pem(pem)),
-            SignAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
-            SignAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
-        };
-        let mut validation = Validation::new(algorithm);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_required_spec_claims(&["aud"]);
-        // The times are checked below: the library has one tolerance for all of them.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        Ok(Self { key: key.map_err(KeyError::Pem)?, validation, anonymous })
+        Ok(Self { key: Some(VerifyKey::from_settings(algorithm, key)?), ring: None, anonymous })
+    }
+
+    /// A gate for a provider's keys.
+    pub fn of_ring(ring: KeyRing, anonymous: bool) -> Self {
+        Self { key: None, ring: Some(ring), anonymous }
+    }
+
+    /// The same for the tokens of one more key: those from before there was a provider.
+    pub fn with_key(self, algorithm: SignAlgorithm, key: &str) -> Result<Self, KeyError> {
+        Ok(Self { key: Some(VerifyKey::from_settings(algorithm, key)?), ..self })
+    }
+
+    /// The provider's keys, to be kept fresh.
+    pub fn key_ring(&self) -> Option<&KeyRing> {
+        self.ring.as_ref()
     }
 
     /// Whoever holds the token.
-    pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|error| AuthError::Invalid(reason(error.kind())))?
-            .claims;
-        check_times(&claims, now())?;
-        let user = claims.sub.as_ref().and_then(|sub| sub.as_str()).and_then(UserId::parse).ok_or(AuthError::NoUser)?;
-        let is_admin = claims.role.as_ref().and_then(|role| role.as_str()) == Some("admin");
-        Ok(Identity { user, role: if is_admin { UserRole::Admin } else { UserRole::User } })
+    ///
+    /// The token's head only chooses the key. A key of the provider's is asked for by its id and
+    /// never for a shared secret's algorithm; the key itself then says which algorithm must be used.
+    pub async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let head = Head::read(token)?;
+        let own = self.key.as_ref().filter(|key| key.is_for(head.algorithm));
+        let refusal = match (&self.ring, &head.kid) {
+            (None, _) => AuthError::Invalid(OTHER_ALGORITHM),
+            (Some(_), _) if is_shared_secret(head.algorithm) => AuthError::Invalid(OTHER_ALGORITHM),
+            (Some(_), None) => AuthError::Invalid("Token is missing the \"kid\" header"),
+            (Some(ring), Some(kid)) => match ring.find(kid).await {
+                Ok(Some(key)) => return key.verify(token),
+                Ok(None) => AuthError::Invalid("Unable to find a signing key that matches"),
+                // It may be the provider's: only a good signature of our own key says otherwise.
+                Err(away) => return own.and_then(|key| key.verify(token).ok()).ok_or_else(|| away.into()),
+            },
+        };
+        own.ok_or(refusal)?.verify(token)
     }
 
     /// The bearer of the request's token.
-    pub fn identify(&self, request: &Request) -> Result<Identity, AuthError> {
-        self.verify(bearer(request).ok_or(AuthError::Missing)?)
+    pub async fn identify(&self, request: &Request) -> Result<Identity, AuthError> {
+        self.verify(bearer(request).ok_or(AuthError::Missing)?).await
     }
 
-    /// Whoever calls a session's route: a user, or the bearer of an anonymous session's claim token.
-    pub fn caller(&self, request: &Request) -> Result<Caller, AuthError> {
-        if self.anonymous
-            && !request.headers().contains_key(header::AUTHORIZATION)
-            && let Some(token) = request.header(CLAIM_HEADER)
-        {
-            return Ok(Caller::Claim(claim_hash(token)));
+    /// What the request shows of whoever makes it. Whoever sends a token is taken by it, also where
+    /// there are callers without one.
+    async fn credential(&self, request: &Request) -> Result<Credential, AuthError> {
+        if !self.anonymous || request.headers().contains_key(header::AUTHORIZATION) {
+            return self.identify(request).await.map(Credential::Token);
         }
-        Ok(Caller::User(self.identify(request)?.user))
+        Ok(request.header(CLAIM_HEADER).map_or(Credential::Nothing, |token| Credential::Claim(claim_hash(token))))
     }
+}
 
-    /// Whoever wants a new session; nobody in particular where that is allowed.
-    pub fn anyone(&self, request: &Request) -> Result<Option<UserId>, AuthError> {
-        if self.anonymous && !request.headers().contains_key(header::AUTHORIZATION) {
-            return Ok(None);
-        }
-        Ok(Some(self.identify(request)?.user))
-    }
+/// What a request shows of whoever makes it.
+#[derive(Debug)]
+enum Credential {
+    /// A valid token.
+    Token(Identity),
+    /// A claim token: its hash. Whether it fits is seen at the session.
+    Claim([u8; 32]),
+    /// Nothing, where that is allowed.
+    Nothing,
+}
+
+fn is_shared_secret(algorithm: Algorithm) -> bool {
+    AlgorithmFamily::Hmac.algorithms().contains(&algorithm)
 }
 
 /// A fresh claim token: nobody can guess it.
@@ -199,61 +185,10 @@ pub fn claim_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Signs a token with the shared secret.
-pub fn sign(
-    algorithm: SignAlgorithm,
-    key: &str,
-    user: &UserId,
-    role: UserRole,
-    seconds: u64,
-) -> Result<String, KeyError> {
-    if algorithm != SignAlgorithm::Hs256 {
-        return Err(KeyError::CannotSign);
-    }
-    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let claims = serde_json::json!({
-        "sub": user, "role": role, "aud": AUDIENCE, "iat": issued, "exp": issued.saturating_add(seconds),
-    });
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(key.as_bytes()))
-        .map_err(KeyError::Sign)
-}
-
 fn bearer(request: &Request) -> Option<&str> {
     let (scheme, token) = request.header(header::AUTHORIZATION)?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-fn check_times(claims: &Claims, now: f64) -> Result<(), AuthError> {
-    if claims.exp.is_some_and(|exp| exp <= now) {
-        return Err(AuthError::Expired);
-    }
-    if claims.nbf.is_some_and(|nbf| nbf > now + CLOCK_SKEW) {
-        return Err(AuthError::Invalid("The token is not yet valid (nbf)"));
-    }
-    if claims.iat.is_some_and(|iat| iat > now + CLOCK_SKEW) {
-        return Err(AuthError::Invalid("The token is not yet valid (iat)"));
-    }
-    Ok(())
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-fn reason(kind: &ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidSignature => "Signature verification failed",
-        ErrorKind::InvalidAudience => "Audience doesn't match",
-        ErrorKind::MissingRequiredClaim(_) => "Token is missing the \"aud\" claim",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName | ErrorKind::UnsupportedAlgorithm => {
-            "The specified alg value is not allowed"
-        }
-        ErrorKind::InvalidToken => "Not enough segments",
-        ErrorKind::Base64(_) => "Invalid header padding",
-        ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidClaimFormat(_) => "Invalid claims",
-        _ => "Not a token of ours",
-    }
 }
 
 #[cfg(test)]

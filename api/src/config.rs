@@ -1,12 +1,14 @@
 //! Settings of the API, from the environment or the command line.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 
+use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
 use crate::auth::{DEVELOPMENT_KEY, Gate, KeyError, SignAlgorithm, UserRole};
 
 /// REST and SSE of Copilot: accepts turns and relays their chunks.
@@ -42,6 +44,9 @@ pub struct ServeConfig {
     /// Where `/health/live`, `/health/ready` and `/metrics` are served; port 0 picks a free one
     #[arg(long, env, hide_env_values = true, default_value = "127.0.0.1:9080")]
     pub api_ops_listen: SocketAddr,
+    /// Seconds that a client may read nothing of an answer before its connection is closed
+    #[arg(long, env, hide_env_values = true, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub api_unread_seconds: u64,
     /// Origins whose pages may call the API, comma separated; none if empty
     #[arg(long, env, hide_env_values = true, value_delimiter = ',', default_value = "")]
     pub api_cors_origins: Vec<String>,
@@ -57,6 +62,12 @@ pub struct ServeConfig {
     /// How turns are run and kept.
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// What users have and spend.
+    #[command(flatten)]
+    pub credits: CreditConfig,
+    /// Who is told what happens.
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
@@ -80,12 +91,22 @@ pub struct MigrateConfig {
 #[derive(Clone, Args)]
 pub struct KeyConfig {
     /// The shared secret (HS256), or the public key in PEM; a development key that everybody knows
-    /// if unset, with which `serve` listens on loopback only
+    /// if unset, with which `serve` listens on loopback only; optional with `JWT_JWKS_URL`
     #[arg(long, env, hide_env_values = true)]
     pub jwt_verify_key: Option<String>,
     /// How tokens are signed
     #[arg(long, env, hide_env_values = true, value_enum, default_value = "HS256")]
     pub jwt_sign_algorithm: SignAlgorithm,
+    /// Where a provider publishes its public keys (JWKS): tokens are verified with the one that
+    /// their `kid` names, by the key's own algorithm, never HS*
+    #[arg(long, env, hide_env_values = true)]
+    pub jwt_jwks_url: Option<String>,
+    /// Seconds until the keys of `JWT_JWKS_URL` are read again; an unknown `kid` makes it sooner
+    #[arg(long, env, hide_env_values = true, default_value_t = 600, value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    pub jwt_jwks_max_age: u64,
+    /// Plain HTTP for `JWT_JWKS_URL` to other hosts than this machine
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "false", value_parser = BoolishValueParser::new())]
+    pub jwks_allow_insecure_transport: bool,
 }
 
 /// What `token` needs.
@@ -111,6 +132,12 @@ pub enum ConfigError {
     /// The key is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The keys cannot be read from there.
+    #[error(transparent)]
+    Jwks(#[from] JwksAddressError),
+    /// The keys cannot be read at all.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// Everybody could make tokens.
     #[error("JWT_VERIFY_KEY is not set, and API_LISTEN={0} is not a loopback address: set a secret key")]
     DevelopmentKeyInTheOpen(SocketAddr),
@@ -127,29 +154,45 @@ impl std::fmt::Debug for KeyConfig {
 }
 
 impl KeyConfig {
-    /// The key that verifies, and with HS256 signs.
-    pub fn key(&self) -> &str {
-        self.jwt_verify_key.as_deref().unwrap_or(DEVELOPMENT_KEY)
+    /// The key that verifies, and with HS256 signs; none if a provider's keys are all there is.
+    pub fn key(&self) -> Option<&str> {
+        let otherwise = || self.jwks_url().is_none().then_some(DEVELOPMENT_KEY);
+        self.jwt_verify_key.as_deref().or_else(otherwise)
     }
 
     /// Is the key one that everybody knows?
     pub fn is_development(&self) -> bool {
-        self.jwt_sign_algorithm == SignAlgorithm::Hs256 && self.key() == DEVELOPMENT_KEY
+        self.jwt_sign_algorithm == SignAlgorithm::Hs256 && self.key() == Some(DEVELOPMENT_KEY)
+    }
+
+    fn jwks_url(&self) -> Option<&str> {
+        self.jwt_jwks_url.as_deref().map(str::trim).filter(|url| !url.is_empty())
+    }
+
+    fn key_ring(&self) -> Result<Option<KeyRing>, ConfigError> {
+        let Some(url) = self.jwks_url() else { return Ok(None) };
+        let transport = if self.jwks_allow_insecure_transport { Transport::AlsoPlain } else { Transport::Secure };
+        let oldest = Duration::from_secs(self.jwt_jwks_max_age);
+        Ok(Some(KeyRing::new(JwksAddress::parse(url, transport)?, oldest)?))
     }
 }
 
 impl ServeConfig {
     /// The gate, unless everybody could open it.
     pub fn gate(&self) -> Result<Gate, ConfigError> {
-        if self.tokens.is_development() && !self.api_listen.ip().is_loopback() {
+        let (tokens, anonymous) = (&self.tokens, self.allow_anonymous_sessions);
+        if tokens.is_development() && !self.api_listen.ip().is_loopback() {
             return Err(ConfigError::DevelopmentKeyInTheOpen(self.api_listen));
         }
-        let key = self.tokens.key();
-        let gate = Gate::new(self.tokens.jwt_sign_algorithm, key, self.allow_anonymous_sessions)?;
-        if self.tokens.jwt_sign_algorithm == SignAlgorithm::Hs256 && key.len() < 32 {
+        let algorithm = tokens.jwt_sign_algorithm;
+        if algorithm == SignAlgorithm::Hs256 && tokens.key().is_some_and(|key| key.len() < 32) {
             tracing::warn!("JWT_VERIFY_KEY is shorter than 32 bytes and can be guessed");
         }
-        Ok(gate)
+        Ok(match (tokens.key_ring()?, tokens.key()) {
+            (None, key) => Gate::new(algorithm, key.unwrap_or_default(), anonymous)?,
+            (Some(ring), None) => Gate::of_ring(ring, anonymous),
+            (Some(ring), Some(key)) => Gate::of_ring(ring, anonymous).with_key(algorithm, key)?,
+        })
     }
 
     /// The origins whose pages may call the API.
@@ -206,12 +249,29 @@ mod tests {
     }
 
     #[test]
+    fn a_providers_keys_need_no_key_of_ours_and_the_development_key_does_not_open_beside_them() {
+        let url = ["--jwt-jwks-url", "https://id.example/jwks", "--api-listen", "0.0.0.0:8080"];
+        let config = serve(&url);
+        assert!(!config.tokens.is_development());
+        assert_eq!(config.tokens.key(), None);
+        assert!(config.gate().unwrap().key_ring().is_some());
+        let known = [&url[..], &["--jwt-verify-key", DEVELOPMENT_KEY]].concat();
+        assert!(matches!(serve(&known).gate(), Err(ConfigError::DevelopmentKeyInTheOpen(_))));
+        let plain = ["--jwt-jwks-url", "http://id.example/jwks"];
+        assert!(matches!(serve(&plain).gate(), Err(ConfigError::Jwks(_))));
+        let allowed = [&plain[..], &["--jwks-allow-insecure-transport", "true"]].concat();
+        assert!(serve(&allowed).gate().is_ok());
+        assert!(serve(&["--jwt-jwks-url", ""]).tokens.is_development());
+    }
+
+    #[test]
     fn a_bad_value_is_refused_with_the_variables_name() {
         for (option, value, name) in [
             ("--api-listen", "nowhere", "API_LISTEN"),
             ("--allow-anonymous-sessions", "perhaps", "ALLOW_ANONYMOUS_SESSIONS"),
             ("--jwt-sign-algorithm", "none", "JWT_SIGN_ALGORITHM"),
             ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
+            ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
             let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
@@ -238,11 +298,19 @@ mod tests {
             "API_CORS_ORIGINS",
             "JWT_VERIFY_KEY",
             "JWT_SIGN_ALGORITHM",
+            "JWT_JWKS_URL",
+            "JWT_JWKS_MAX_AGE",
+            "JWKS_ALLOW_INSECURE_TRANSPORT",
             "ALLOW_ANONYMOUS_SESSIONS",
             "DATABASE_URL",
             "REDIS_URL",
             "RABBITMQ_URL",
             "CHAT_STREAM_TTL",
+            "ENABLE_CREDIT",
+            "NUM_USER_CREDITS_REFILL",
+            "APP_ENV",
+            "POSTHOG_API_KEY",
+            "POSTHOG_HOST",
             "LOG_FORMAT",
         ] {
             assert!(help.contains(&format!("[env: {name}]")), "{name}");

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use copilot_api::auth::sign;
+use copilot_api::auth::{KeyError, sign};
 use copilot_api::config::{Cli, Command, MigrateConfig, TokenConfig};
 use copilot_api::{openapi, serve};
 use copilot_shared::id::UserId;
@@ -45,6 +45,7 @@ async fn migrate(config: &MigrateConfig) -> Result<(), Failure> {
 
 fn token(config: &TokenConfig) -> Result<String, Failure> {
     let user = UserId::parse(&config.user).ok_or("--user: 1 to 255 bytes without control characters")?;
-    let key = &config.tokens;
-    Ok(sign(key.jwt_sign_algorithm, key.key(), &user, config.role, config.ttl)?)
+    let algorithm = config.tokens.jwt_sign_algorithm;
+    let key = config.tokens.key().ok_or(KeyError::CannotSign)?;
+    Ok(sign(algorithm, key, &user, config.role, config.ttl)?)
 }

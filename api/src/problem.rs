@@ -68,6 +68,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::TurnNotFound, format!("Turn {id} not found."))
     }
 
+    /// There is no such dead letter.
+    pub fn no_dead_letter(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::DeadLetterNotFound, format!("Dead letter {id} not found."))
+    }
+
     /// A server that we depend on is away for the moment.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, detail).retry_after(RETRY_AFTER)

@@ -12,7 +12,9 @@ use crate::auth::Gate;
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
+mod admin;
 mod aliases;
+mod credits;
 mod messages;
 mod models;
 mod nullable;
@@ -24,6 +26,7 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod understanding;
 
 pub use nullable::Nullable;
 
@@ -38,8 +41,14 @@ pub enum Tag {
     Turns,
     /// Messages that wait behind a running turn.
     Queue,
+    /// What is known of the caller, and what they might ask.
+    Understanding,
+    /// What the caller has and spent, in cents.
+    Credits,
     /// Health, settings, and schemas for code generation.
     Service,
+    /// For admins: everybody's turns, limits and credits. Every call is written down.
+    Admin,
 }
 
 /// What the whole site works with.
@@ -62,7 +71,12 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         aliases::AliasRoutes,
         turns::TurnRoutes,
         queue::QueueRoutes,
+        understanding::UnderstandingRoutes,
+        credits::CreditRoutes,
         service::ServiceRoutes,
+        admin::turns::AdminTurnRoutes,
+        admin::credits::AdminCreditRoutes,
+        admin::dead_letters::DeadLetterRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::analytics::PostHogError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::Publisher;
@@ -13,12 +14,12 @@ use copilot_shared::stream::{StreamError, Streams};
 use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Foundations};
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
 use crate::relay::Relay;
 use crate::routes::{self, Site};
-use crate::server;
+use crate::server::{self, Patience};
 
 /// How long requests in flight have after the streams were cut.
 const LAST_REQUESTS: Duration = Duration::from_secs(8);
@@ -41,6 +42,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot start.
     #[error("API_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -86,19 +90,33 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         longest_wait: config.turns.longest_wait(),
     };
     lifecycle.tasks.spawn(reconciler.run(stop.clone()));
+    if let Some(keys) = gate.key_ring() {
+        lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
+    }
 
-    let app = App::new(store.clone(), streams.clone(), publisher.clone(), relay, stop.clone(), lifecycle.tasks.clone());
+    let (analytics, events) = config.analytics.start()?;
+    let foundations = Foundations {
+        store: store.clone(),
+        streams: streams.clone(),
+        publisher: publisher.clone(),
+        relay,
+        ledger: config.credits.ledger(store.clone()),
+        analytics,
+    };
+    let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
     tracing::info!(%address, "the API listens");
     let endpoint = routes::endpoint(site)?;
-    server::serve(listener, endpoint, stop, LAST_REQUESTS).await.map_err(ServeError::Server)?;
+    let patience = Patience { unread: Duration::from_secs(config.api_unread_seconds), last_requests: LAST_REQUESTS };
+    server::serve(listener, endpoint, stop, patience).await.map_err(ServeError::Server)?;
 
     lifecycle.tasks.close();
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
+    events.close().await;
     publisher.close().await;
     streams.close().await;
     store.close().await;

@@ -17,6 +17,7 @@ use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint, Request, Response};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// Connections that may wait to be accepted; a burst of reconnecting clients is larger than the
@@ -25,6 +26,15 @@ const BACKLOG: u32 = 4096;
 
 /// How long a client may take to send the headers of its next request, idle time included.
 const HEADERS_WITHIN: Duration = Duration::from_secs(75);
+
+/// How a server treats its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long a client may read nothing while there is something to send.
+    pub unread: Duration,
+    /// How long requests in flight have when the process ends.
+    pub last_requests: Duration,
+}
 
 /// How long to wait after a connection could not be accepted: the reason is most likely that there
 /// are too many, and asking at once would only burn time.
@@ -40,12 +50,12 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop`; then requests in flight have `patience` to end.
+/// Serves until `stop`, and then until the requests in flight have ended.
 pub async fn serve(
     listener: TcpListener,
     endpoint: impl Endpoint<Output = Response> + 'static,
     stop: CancellationToken,
-    patience: Duration,
+    patience: Patience,
 ) -> std::io::Result<()> {
     let local = LocalAddr(Addr::SocketAddr(listener.local_addr()?));
     let endpoint = Arc::new(endpoint);
@@ -73,6 +83,8 @@ pub async fn serve(
                 Ok::<hyper::Response<_>, Infallible>(endpoint.get_response(request).await.into())
             }
         });
+        let mut socket = Box::pin(TimeoutStream::new(socket));
+        socket.as_mut().set_write_timeout_pinned(Some(patience.unread));
         let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
         let watched = open.watch(connection);
         tokio::spawn(async move {
@@ -82,7 +94,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(patience, open.shutdown()).await.is_err() {
+    if tokio::time::timeout(patience.last_requests, open.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     Ok(())

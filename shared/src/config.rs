@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
+use crate::analytics::{Analytics, Delivery, Environment, Pace, PostHog, PostHogError};
 use crate::credit::{Amount, Cents};
 use crate::ledger::{Ledger, Mode};
 use crate::queue::{Broker, Topology};
@@ -78,6 +79,42 @@ pub struct CreditConfig {
     /// What each month (UTC) fills a user's credits up to, in cents; 0 for no refill
     #[arg(long, env, hide_env_values = true, default_value_t = 1500, value_parser = clap::value_parser!(i64).range(0..=Amount::MAX))]
     pub num_user_credits_refill: i64,
+}
+
+/// Who is told what happens.
+#[derive(Clone, Args)]
+pub struct AnalyticsConfig {
+    /// Where this deployment runs, as analytics events say
+    #[arg(long, env, hide_env_values = true, value_enum, default_value_t = Environment::Local)]
+    pub app_env: Environment,
+    /// The key of the PostHog project that is told what happens, without any text of messages; only
+    /// the log (level debug) if unset
+    #[arg(long, env, hide_env_values = true)]
+    pub posthog_api_key: Option<String>,
+    /// Where PostHog is
+    #[arg(long, env, hide_env_values = true, default_value = "https://eu.i.posthog.com")]
+    pub posthog_host: String,
+}
+
+impl std::fmt::Debug for AnalyticsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the key.
+        f.debug_struct("AnalyticsConfig").field("app_env", &self.app_env).finish_non_exhaustive()
+    }
+}
+
+impl AnalyticsConfig {
+    /// Begins to tell. Runs in the background until the delivery is closed.
+    pub fn start(&self) -> Result<(Analytics, Delivery), PostHogError> {
+        let key = self.posthog_api_key.as_deref().map(str::trim).filter(|key| !key.is_empty());
+        let Some(key) = key else { return Ok((Analytics::logged(), Delivery::none())) };
+        Analytics::posted(PostHog {
+            host: self.posthog_host.parse().map_err(|_| PostHogError::Host)?,
+            api_key: key.to_owned(),
+            environment: self.app_env,
+            pace: Pace::default(),
+        })
+    }
 }
 
 impl CreditConfig {

@@ -126,8 +126,8 @@ impl Metadata {
     }
 
     /// All of it.
-    pub fn into_value(self) -> Value {
-        Value::Object(self.0)
+    pub fn into_map(self) -> Map<String, Value> {
+        self.0
     }
 }
 

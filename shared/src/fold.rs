@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chunk::{Chunk, EndStatus, Frame, Metadata, RetryData, error_text};
+use crate::compaction;
 use crate::id::{PartId, ToolCallId, TurnId};
 use crate::message::Part;
 use crate::turn::{Attempt, FinishReason, TurnEnd};
@@ -182,6 +183,11 @@ impl Fold {
     /// Has the call's outcome been sent?
     pub fn has_tool_output(&self, call: &ToolCallId) -> bool {
         self.find_tool(call).is_some_and(|tool| matches!(tool.output, Some(Output::Available(_) | Output::Error(_))))
+    }
+
+    /// Does the call wait for its outcome?
+    pub fn lacks_output(&self, call: &ToolCallId) -> bool {
+        self.open_tools().any(|open| open == call)
     }
 
     /// The shortest chunks that give a client the same message; the flag of each says whether
@@ -394,6 +400,9 @@ impl Item {
             }
             Self::Tool(tool) => match &tool.input {
                 Input::Streaming(_) => None,
+                Input::Available(_) if compaction::is_compaction(&tool.id) => {
+                    Some(Part::Compaction { id: tool.id.clone() })
+                }
                 Input::Available(input) => {
                     Some(Part::ToolCall { id: tool.id.clone(), name: tool.name.clone(), input: input.clone() })
                 }

@@ -64,6 +64,10 @@ uuid_id!(
     /// A file of a user's workspace.
     FileId
 );
+uuid_id!(
+    /// A message that nobody could handle.
+    DeadLetterId
+);
 
 impl SessionId {
     /// A session id that nobody can guess: anonymous sessions are found by it alone.

@@ -18,9 +18,10 @@ pub struct Ledger {
 }
 
 /// How this deployment treats credits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing costs anything, and nothing is written.
+    #[default]
     Disabled,
     /// Balances are real. Each month fills them up to `refill`; zero for no refill.
     Enabled {

@@ -1,18 +1,22 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 // The nouns of the domain: pure, no I/O.
+pub mod audit;
 pub mod chunk;
 pub mod credit;
 pub mod cursor;
+pub mod dead_letter;
 pub mod fold;
 pub mod id;
 pub mod message;
 pub mod session;
 pub mod tool;
 pub mod turn;
+pub mod understanding;
 pub mod usage;
 
-// The edges: PostgreSQL, Redis, RabbitMQ, files.
+// The edges: PostgreSQL, Redis, RabbitMQ, files, PostHog.
+pub mod analytics;
 pub mod blobs;
 pub mod queue;
 pub mod store;
@@ -25,6 +29,7 @@ pub mod seal;
 pub mod workspace;
 
 // What every process needs to live.
+pub mod compaction;
 pub mod config;
 pub mod lifecycle;
 pub mod ops;

@@ -74,6 +74,11 @@ pub enum Part {
         #[serde(flatten)]
         outcome: ToolOutcome,
     },
+    /// Older messages were summed up before this was said. Shown to the user, never to the model.
+    Compaction {
+        /// Its id, as that of a tool call.
+        id: ToolCallId,
+    },
     /// What the user was looking at when they wrote.
     Context {
         /// Where it was.
@@ -99,7 +104,11 @@ pub fn text_of(parts: &[Part]) -> String {
         .iter()
         .filter_map(|part| match part {
             Part::Text { text, .. } => Some(text.as_str()),
-            Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+            Part::Reasoning { .. }
+            | Part::ToolCall { .. }
+            | Part::ToolResult { .. }
+            | Part::Compaction { .. }
+            | Part::Context { .. } => None,
         })
         .collect()
 }

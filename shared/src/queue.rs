@@ -7,12 +7,14 @@ use std::time::Duration;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 mod cancel;
+mod dead;
 mod intake;
 mod message;
 mod publisher;
 mod topology;
 
 pub use cancel::CancelListener;
+pub use dead::{DeadLetterDelivery, DeadLetterIntake};
 pub use intake::{Intake, LONGEST_UNACKNOWLEDGED, TurnDelivery};
 pub use message::{CancelTurn, MessageError, RunTurn};
 pub use publisher::Publisher;
@@ -81,6 +83,18 @@ impl Broker {
         for exchange in [self.topology.turns(), self.topology.dead(), self.topology.cancel()] {
             channel.exchange_delete(exchange.into(), lapin::options::ExchangeDeleteOptions::default()).await?;
         }
+        intake::close(&connection).await;
+        Ok(())
+    }
+
+    /// Takes the way to the dead letters' queue away, until somebody connects: for tests.
+    #[cfg(feature = "testing")]
+    pub async fn block_dead_letters(&self) -> Result<(), QueueError> {
+        let (connection, channel) = self.connect().await?;
+        let dead = self.topology.dead();
+        channel
+            .queue_unbind(dead.as_str().into(), dead.as_str().into(), "".into(), lapin::types::FieldTable::default())
+            .await?;
         intake::close(&connection).await;
         Ok(())
     }

@@ -3,13 +3,14 @@
 //! The row ends first. Whoever dies between the two leaves an ended row with an unsealed stream,
 //! which the reconciler finds; nobody ever leaves a sealed stream with a row in flight.
 
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, Frame};
+use crate::compaction;
 use crate::fold::Fold;
 use crate::id::TurnId;
 use crate::message::{HistoryMessage, Part, Role, ToolOutcome};
-use crate::store::{Fenced, Store, StoreError};
-use crate::stream::{Appended, StreamError, Streams};
-use crate::turn::{Attempt, Turn, TurnEnd};
+use crate::store::{Fenced, Seized, Store, StoreError};
+use crate::stream::{Append, Appended, StreamError, Streams};
+use crate::turn::{Turn, TurnEnd};
 
 /// A turn could not be ended or sealed for the moment.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +27,27 @@ pub enum SealError {
 /// how many followed it, and a cursor of the lost stream must never fit into the new one.
 const LOST_STREAM_JUMP: u64 = 1_000_000;
 
-/// Gives an ended turn's stream its last chunk. True if it is there now.
+/// Gives an ended turn's stream its last chunk. True if it is there now. Whoever finds it missing
+/// may call this: the row has ended, so nobody else writes.
 pub async fn seal(store: &Store, streams: &Streams, turn: &Turn) -> Result<bool, SealError> {
     let Some(end) = TurnEnd::of(turn) else { return Ok(false) };
-    if turn.chunk_sequence > 0 && streams.meta(turn.id).await?.is_none() {
-        let fold = rebuild(store, turn).await?;
-        streams.begin_anew(turn.id, turn.attempt, &fold).await?;
-    }
-    let sealed = match streams.seal(turn.id, turn.attempt, &end).await? {
-        Appended::Stored | Appended::Closed => true,
-        Appended::Fenced | Appended::Lost | Appended::Gap(_) => false,
+    let mut turn = turn.clone();
+    let sealed = loop {
+        let fold = match take_stream(store, streams, &turn).await? {
+            Taken::Taken(fold) => fold,
+            // Somebody raised it to end the turn without its worker, and the worker was quicker.
+            Taken::Refused(Appended::Fenced) => {
+                turn.attempt = streams.meta(turn.id).await?.map_or(turn.attempt, |meta| meta.attempt);
+                continue;
+            }
+            Taken::Refused(refused) => break refused == Appended::Closed,
+        };
+        let last = last_batch(store, &turn, &end, *fold).await?;
+        match streams.append(&last).await? {
+            Appended::Stored | Appended::Closed => break true,
+            // Another sealer was quicker, or the stream was lost in between; look again.
+            Appended::Gap(_) | Appended::Lost | Appended::Fenced => {}
+        }
     };
     if sealed {
         store.note_sealed(&[turn.id]).await?;
@@ -43,7 +55,65 @@ pub async fn seal(store: &Store, streams: &Streams, turn: &Turn) -> Result<bool,
     Ok(sealed)
 }
 
-/// Ends a turn in place of its worker, which is fenced off first, and keeps what it wrote.
+/// What a stream lacks behind `fold`: outcomes that were recorded and never sent, then its end.
+async fn last_batch(store: &Store, turn: &Turn, end: &TurnEnd, mut fold: Fold) -> Result<Append, StoreError> {
+    let last = fold.sequence;
+    let mut chunks = Vec::new();
+    if fold.has_open_tools() {
+        let messages = store.turn_messages(turn.id).await?;
+        let results = messages.iter().filter(|message| message.role == Role::Tool).flat_map(|message| &message.parts);
+        for part in results {
+            if let Part::ToolResult { id, .. } = part
+                && fold.lacks_output(id)
+            {
+                chunks.extend(chunks_of(part));
+            }
+        }
+        chunks.iter().for_each(|chunk| fold.apply(chunk.clone()));
+    }
+    chunks.extend(fold.ending(turn.id, end));
+    let frames: Vec<Frame> = chunks.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
+    Ok(Append::of(turn.id, turn.attempt, last, &frames))
+}
+
+/// What became of taking over a stream.
+#[derive(Debug)]
+pub enum Taken {
+    /// Only `turn`'s attempt can write to it now, and this is what clients have seen.
+    Taken(Box<Fold>),
+    /// It is another's, or has ended.
+    Refused(Appended),
+}
+
+/// Fences older attempts off a turn's stream and reads what clients have seen. One that does not
+/// reach as far as the row knows was lost: it is begun anew, as the history tells it. To be called
+/// by the holder of the turn's newest attempt, or after its end.
+pub async fn take_stream(store: &Store, streams: &Streams, turn: &Turn) -> Result<Taken, SealError> {
+    let reaches = u64::try_from(turn.chunk_sequence).unwrap_or(0);
+    loop {
+        match streams.raise(turn.id, turn.attempt, reaches).await? {
+            Appended::Stored => {
+                let fold = streams.read_fold(turn.id).await?.unwrap_or_default();
+                // Else it was lost between the two calls.
+                if fold.sequence >= reaches {
+                    return Ok(Taken::Taken(Box::new(fold)));
+                }
+            }
+            Appended::Lost => {
+                tracing::warn!(turn.id = %turn.id, "the stream was lost; beginning it anew from the history");
+                let fold = rebuild(store, turn).await?;
+                return Ok(match streams.begin_anew(turn.id, turn.attempt, &fold).await? {
+                    Appended::Stored => Taken::Taken(Box::new(fold)),
+                    refused => Taken::Refused(refused),
+                });
+            }
+            refused => return Ok(Taken::Refused(refused)),
+        }
+    }
+}
+
+/// Ends a turn in place of its worker, and keeps what it wrote. The row is taken first, as by a
+/// claim, so that the worker can commit nothing that is read here as unfinished.
 /// `None` if the turn ended or was claimed meanwhile; else the turns that may run now.
 pub async fn end_without_worker(
     store: &Store,
@@ -51,23 +121,29 @@ pub async fn end_without_worker(
     turn: &Turn,
     end: &TurnEnd,
 ) -> Result<Option<Vec<TurnId>>, SealError> {
-    streams.raise(turn.id, Attempt(turn.attempt.0 + 1)).await?;
-    let fold = streams.read_fold(turn.id).await?.unwrap_or_default();
-    let committed = usize::try_from(store.committed_steps(turn.id).await?).unwrap_or(usize::MAX);
+    let Some(Seized { mut turn, steps }) = unless_fenced(store.seize(turn).await)? else { return Ok(None) };
+    let Taken::Taken(fold) = take_stream(store, streams, &turn).await? else { return Ok(None) };
+    turn.chunk_sequence = i64::try_from(fold.sequence).unwrap_or(i64::MAX);
     // A step whose call was committed is in the history already.
+    let committed = usize::try_from(steps).unwrap_or(usize::MAX);
     let unfinished = if fold.steps_begun() > committed { fold.open_step_parts() } else { Vec::new() };
-    match store.end_without_worker(turn, end, &unfinished).await {
-        Ok((ended, next)) => {
-            seal(store, streams, &ended).await?;
-            Ok(Some(next))
-        }
+    let Some((ended, next)) = unless_fenced(store.end_without_worker(&turn, end, &unfinished).await)? else {
+        return Ok(None);
+    };
+    seal(store, streams, &ended).await?;
+    Ok(Some(next))
+}
+
+fn unless_fenced<T>(result: Result<T, Fenced>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
         Err(Fenced::Fenced) => Ok(None),
-        Err(Fenced::Store(error)) => Err(error.into()),
+        Err(Fenced::Store(error)) => Err(error),
     }
 }
 
 /// The state of a turn's stream as its committed messages tell it, for a stream that was lost.
-pub async fn rebuild(store: &Store, turn: &Turn) -> Result<Fold, StoreError> {
+async fn rebuild(store: &Store, turn: &Turn) -> Result<Fold, StoreError> {
     let mut fold = fold_of_history(turn.id, &store.turn_messages(turn.id).await?);
     fold.sequence = u64::try_from(turn.chunk_sequence).unwrap_or(0) + LOST_STREAM_JUMP;
     Ok(fold)
@@ -121,6 +197,7 @@ fn chunks_of(part: &Part) -> Vec<Chunk> {
         Part::ToolResult { id, outcome: ToolOutcome::Error(error_text), .. } => {
             vec![Chunk::ToolOutputError { tool_call_id: id, error_text }]
         }
+        Part::Compaction { id } => vec![compaction::begun(&id), compaction::done(&id)],
         Part::Text { id: None, .. } | Part::Context { .. } => Vec::new(),
     }
 }

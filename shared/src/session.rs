@@ -29,23 +29,39 @@ pub struct Session {
 pub enum Caller {
     /// Somebody with a token.
     User(UserId),
+    /// An admin in a user's name: sees and does what the user may, and is named as who did it.
+    ActingAs {
+        /// In whose name.
+        user: UserId,
+        /// Who it is.
+        admin: UserId,
+    },
     /// The bearer of an anonymous session's claim token: its SHA-256.
     Claim([u8; 32]),
 }
 
 impl Caller {
-    /// The user, if it is one.
+    /// The user whose sessions they are, if it is one's.
     pub fn user_id(&self) -> Option<&UserId> {
         match self {
-            Self::User(user) => Some(user),
+            Self::User(user) | Self::ActingAs { user, .. } => Some(user),
             Self::Claim(_) => None,
+        }
+    }
+
+    /// Who does what is done, as records name them.
+    pub fn actor(&self) -> &str {
+        match self {
+            Self::User(user) => user.as_str(),
+            Self::ActingAs { admin, .. } => admin.as_str(),
+            Self::Claim(_) => "anonymous",
         }
     }
 
     /// The hash of the claim token, if it is the bearer of one.
     pub fn claim_hash(&self) -> Option<&[u8]> {
         match self {
-            Self::User(_) => None,
+            Self::User(_) | Self::ActingAs { .. } => None,
             Self::Claim(hash) => Some(hash),
         }
     }
@@ -87,6 +103,16 @@ impl Title {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_admin_in_a_users_name_sees_what_is_the_users_and_is_named_as_the_actor() {
+        let user = |id| UserId::parse(id).unwrap();
+        let acting = Caller::ActingAs { user: user("ann"), admin: user("root") };
+        assert_eq!(acting.user_id(), Some(&user("ann")));
+        assert_eq!((acting.actor(), acting.claim_hash()), ("root", None));
+        assert_eq!(Caller::User(user("ann")).actor(), "ann");
+        assert_eq!(Caller::Claim([0; 32]).actor(), "anonymous");
+    }
 
     #[test]
     fn a_title_is_trimmed_and_never_blank() {

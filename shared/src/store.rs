@@ -12,9 +12,12 @@ use sqlx::{PgPool, Postgres};
 
 use crate::id::UserId;
 
+mod admin;
 mod attempts;
+mod audit;
 mod cancels;
 mod credits;
+mod dead_letters;
 mod messages;
 mod outbox;
 mod queue;
@@ -23,13 +26,17 @@ mod rows;
 mod sessions;
 mod steering;
 mod submit;
+mod summaries;
 mod turns;
+mod understanding;
 mod workers;
 mod workspace;
 
-pub use attempts::{Claim, Claimed, Fenced, PendingCall, StepCommit};
-pub use cancels::{CancelRequest, Dropped};
+pub use admin::{AdminTurn, Requeue, TurnFilter};
+pub use attempts::{Claim, Claimed, Fenced, Finished, PendingCall, StepCommit};
+pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
+pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
 pub use sessions::{ClaimSessionError, SessionSummary};

@@ -21,6 +21,10 @@ use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
 use crate::workspace::{WorkspaceLimits, Workspaces};
 
+mod witness;
+
+pub use witness::{Reply, Seen, Witness};
+
 /// The servers, and the names that only this test uses.
 #[derive(Debug)]
 pub struct Services {

@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use copilot_shared::config::{ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
 use copilot_shared::workspace::WorkspaceConfig;
 
+use crate::compaction::Budget;
 use crate::model::config::{ApiKey, ModelConfig, Provider};
+
+/// Messages that are never summed up (`usage-tools.md` §8.4).
+const KEPT_MESSAGES: usize = 15;
 
 /// Takes turns from the queue and runs them.
 #[derive(Debug, Parser)]
@@ -48,6 +52,9 @@ pub struct WorkerConfig {
     /// Users' files
     #[command(flatten)]
     pub workspace: WorkspaceConfig,
+    /// Who is told what happens
+    #[command(flatten)]
+    pub analytics: AnalyticsConfig,
     /// How it logs
     #[command(flatten)]
     pub log: LogConfig,
@@ -80,6 +87,9 @@ pub struct ModelArgs {
     /// The model that names sessions: the chat model if unset, `off` for none
     #[arg(long, env, hide_env_values = true)]
     chat_title_model: Option<String>,
+    /// Tokens of a conversation that the model is told; of a longer one it gets a summary
+    #[arg(long, env, hide_env_values = true, default_value_t = 120_000, value_parser = clap::value_parser!(u32).range(500..))]
+    pub chat_context_tokens: u32,
     /// Seconds that a provider may stay silent before the call counts as broken
     #[arg(long, env, hide_env_values = true, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub chat_silence_seconds: u64,
@@ -106,6 +116,11 @@ impl ModelArgs {
             silence: std::time::Duration::from_secs(self.chat_silence_seconds),
             ..ModelConfig::default()
         }
+    }
+
+    /// How much of a conversation the model is told.
+    pub fn window(&self) -> Budget {
+        Budget { tokens: usize::try_from(self.chat_context_tokens).unwrap_or(usize::MAX), keep: KEPT_MESSAGES }
     }
 
     /// The model that names sessions, if any does.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use copilot_shared::dead_letter::{DeadLetter, GivenUp};
 use copilot_shared::id::TurnId;
-use copilot_shared::queue::{MessageError, TurnDelivery};
+use copilot_shared::queue::TurnDelivery;
 use copilot_shared::seal::end_without_worker;
 use copilot_shared::store::{Claim, Claimed};
 use copilot_shared::turn::{ErrorCode, Failure, TurnEnd};
 use tokio::sync::mpsc;
 
+use crate::dead_letters;
 use crate::turn;
 use crate::worker::Worker;
 
@@ -50,7 +52,6 @@ async fn run(worker: &Arc<Worker>, turn: TurnId, delivery: TurnDelivery) {
         Some(Claim::Claimed(claimed)) => attempt(worker, *claimed, delivery).await,
         Some(Claim::Held(holder)) if holder == worker.id && delivery.redelivered => {
             if let Some(delivery) = worker.running.adopt(turn, delivery) {
-                // It just ended here.
                 delivery.ack().await;
             }
         }
@@ -81,7 +82,10 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
     let span = tracing::info_span!("turn", turn.id = %turn, attempt = attempt.0, otel.kind = "consumer");
     delivery.trace.adopt(&span);
     let exhausted = claimed.losses > turn::MAX_LOSSES;
-    let signals = worker.running.enter(turn, attempt, delivery);
+    let (signals, replaced) = worker.running.enter(turn, attempt, delivery);
+    if let Some(delivery) = replaced {
+        delivery.ack().await;
+    }
     if claimed.cancel_requested {
         signals.cancel.cancel();
     }
@@ -92,8 +96,11 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
     tracing::debug!(turn.id = %turn, attempt = attempt.0, losses = claimed.losses, "a turn was claimed");
     metrics::counter!("copilot_attempts_total").increment(1);
     turn::run(worker, claimed, signals, span).await;
-    if exhausted && let Err(error) = worker.publisher.publish_dead(&body, "attempts_exhausted").await {
-        tracing::error!(turn.id = %turn, error = &error as &dyn std::error::Error, "a dead letter could not be published");
+    if exhausted {
+        let letter = DeadLetter::give_up(Some(turn), body, GivenUp::AttemptsExhausted);
+        if !dead_letters::leave(worker, &letter).await {
+            tracing::error!(turn.id = %turn, "a dead letter was lost with this process; the turn's row says what it said");
+        }
     }
     if let Some(delivery) = worker.running.leave(turn, attempt) {
         delivery.ack().await;
@@ -103,18 +110,15 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, delivery: TurnDelivery)
 /// A message that nobody can read closes the turn that it names, and lies with the dead letters.
 async fn bury(worker: &Worker, delivery: TurnDelivery) {
     tracing::error!("a message in the queue of turns cannot be read");
-    if let Err(MessageError { turn_id: Some(turn), .. }) = &delivery.message {
-        close(worker, *turn).await;
+    let named = delivery.message.as_ref().map_or_else(|error| error.turn_id, |message| Some(message.turn_id));
+    if let Some(turn) = named {
+        close(worker, turn).await;
     }
-    match worker.publisher.publish_dead(&delivery.body, "unreadable_message").await {
-        Ok(()) => delivery.ack().await,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a dead letter could not be published; trying again"
-            );
-            delivery.requeue().await;
-        }
+    let letter = DeadLetter::give_up(named, delivery.body.clone(), GivenUp::UnreadableMessage);
+    if dead_letters::leave(worker, &letter).await {
+        delivery.ack().await;
+    } else {
+        delivery.requeue().await;
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Read it from top to bottom, as a turn lives: [`worker`] starts the process, [`intake`] takes
 //! deliveries and claims turns, [`running`] knows what runs and [`lease`] keeps it, [`turn`] runs
-//! an attempt step by step with a [`model`] and [`tools`].
+//! an attempt step by step with a [`model`] and [`tools`]; [`dead_letters`] has what nobody could
+//! handle.
 
+pub mod compaction;
 pub mod config;
+pub mod dead_letters;
 pub mod intake;
 pub mod lease;
 pub mod model;

@@ -9,6 +9,7 @@ mod http;
 pub mod openai;
 pub mod retry;
 mod sse;
+pub mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;

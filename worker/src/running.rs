@@ -36,15 +36,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes a claimed turn up, with the delivery that is settled when it ends.
-    pub fn enter(&self, turn: TurnId, attempt: Attempt, delivery: TurnDelivery) -> Signals {
+    /// Takes a claimed turn up, with the delivery that is settled when it ends. Returns with its
+    /// signals the delivery whose place it took, to be settled now.
+    pub fn enter(&self, turn: TurnId, attempt: Attempt, delivery: TurnDelivery) -> (Signals, Option<TurnDelivery>) {
         let signals = Signals::default();
         let entry = Entry { attempt, signals: signals.clone(), delivery: Some(delivery) };
-        if let Some(old) = self.lock().insert(turn, entry) {
+        let replaced = self.lock().insert(turn, entry).and_then(|old| {
             // We claimed our own turn anew: the attempt before it was lost and is on its way out.
             old.signals.lost.cancel();
-        }
-        signals
+            old.delivery
+        });
+        (signals, replaced)
     }
 
     /// The turn is over in this process. Returns the delivery to settle, unless a newer attempt
@@ -57,14 +59,12 @@ impl Running {
         entries.remove(&turn)?.delivery
     }
 
-    /// The broker lost our delivery with its channel and gave the turn out again, to us: the new
-    /// delivery takes the old one's place. Gives it back if the turn does not run here.
+    /// The broker gave a turn out again, to us, who run it: mostly because it lost our delivery with
+    /// its channel. The new delivery takes the old one's place. Returns the one that is to be settled
+    /// now: the old one, which may be alive after all, or the new one if the turn does not run here.
     pub fn adopt(&self, turn: TurnId, delivery: TurnDelivery) -> Option<TurnDelivery> {
         match self.lock().get_mut(&turn) {
-            Some(entry) => {
-                entry.delivery = Some(delivery);
-                None
-            }
+            Some(entry) => entry.delivery.replace(delivery),
             None => Some(delivery),
         }
     }

@@ -58,6 +58,11 @@ impl Toolbox {
         Arc::clone(&self.specs)
     }
 
+    /// Is there a tool of this name?
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// May a call of this tool be made again when its outcome is unknown? One of a tool that is
     /// not there does nothing, however often.
     pub fn repeat(&self, name: &str) -> Repeat {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
-use copilot_shared::store::{Claimed, Fenced, StepCommit};
+use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 
@@ -18,11 +18,14 @@ mod calls;
 mod persist;
 mod prompt;
 mod recovery;
+mod room;
 mod step;
 mod title;
 mod writer;
 
 use persist::Persistence;
+use prompt::Prompt;
+use room::Room;
 use step::{Step, StepEnd};
 use writer::TurnWriter;
 
@@ -31,6 +34,10 @@ pub const MAX_LOSSES: i32 = 5;
 
 /// Model calls that one turn may make.
 const MAX_STEPS: i32 = 30;
+
+/// How often a model call is made whose conversation does not fit, each time with less of it
+/// (`usage-tools.md` §8.7).
+const MAX_TRIES: u32 = 3;
 
 /// Why an attempt stops without having ended its turn.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +83,7 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    room: Room,
     breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
@@ -110,6 +118,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         signals,
         writer: recovered.writer,
         persistence,
+        room: Room::new(worker.window),
         breaker: Breaker::default(),
         span,
     };
@@ -135,7 +144,7 @@ impl Attempt {
         if self.writer.in_step() {
             self.writer.send(Chunk::FinishStep);
         }
-        let mut history = prompt::history(&self.persistence, self.turn.session_id).await?;
+        let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
             self.at_boundary().await?;
             if self.signals.cancel.is_cancelled() {
@@ -144,9 +153,9 @@ impl Attempt {
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;
             if may_be_steered && self.persistence.take_steering().await? {
-                history = prompt::history(&self.persistence, self.turn.session_id).await?;
+                prompt.read_history_again(&self.persistence, &self.turn).await?;
             }
-            let done = self.run_step(step, &history).await?;
+            let done = self.run_step(step, &mut prompt).await?;
             let commit =
                 StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
             let end = match done.end {
@@ -159,12 +168,12 @@ impl Attempt {
                 )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
-                    prompt::remember_step(&mut history, &commit.parts);
+                    prompt.remember_step(&commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
                     }
                     self.writer.send(Chunk::FinishStep);
-                    prompt::remember_results(&mut history, &self.persistence, self.turn.id, step).await?;
+                    prompt.remember_results(&self.persistence, self.turn.id, step).await?;
                     continue;
                 }
             };
@@ -175,12 +184,25 @@ impl Attempt {
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })
     }
 
-    async fn run_step(
-        &mut self,
-        number: i32,
-        history: &[copilot_shared::message::HistoryMessage],
-    ) -> Result<Step, Stopped> {
-        let request = prompt::request(&self.worker, &self.turn, history);
+    async fn run_step(&mut self, number: i32, prompt: &mut Prompt) -> Result<Step, Stopped> {
+        self.writer.send(Chunk::StartStep);
+        let mut used = TokenUsage::default();
+        let mut tries = MAX_TRIES;
+        loop {
+            used += self.make_room(prompt).await?;
+            let mut step = self.call_model(number, prompt).await?;
+            tries -= 1;
+            if tries > 0 && step.found_no_room() {
+                self.room.halve(&prompt.history);
+                continue;
+            }
+            step.usage += used;
+            return Ok(step);
+        }
+    }
+
+    async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
+        let request = prompt.request(&self.worker, &self.turn);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;
@@ -225,12 +247,12 @@ impl Attempt {
     /// The row ends first, then the stream: what lacks its last chunk is found and sealed, while a
     /// stream that ended too early could not be taken back.
     async fn finish(&mut self, ending: Ending) -> Result<(), Stopped> {
-        self.writer.flush().await?;
+        let reaches = self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
-        let next = self.persistence.finish(&ending.end, ending.last.as_ref()).await?;
-        self.writer.end(&ending.end, usage);
+        let Finished { end, next } = self.persistence.finish(&ending.end, ending.last.as_ref(), reaches).await?;
+        self.writer.end(&end, usage);
         self.worker.publish(&next).instrument(self.span.clone()).await;
-        metrics::counter!("copilot_turns_total", "status" => ending.end.status().as_str()).increment(1);
+        metrics::counter!("copilot_turns_total", "status" => end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
                 if self.worker.sealed.try_send(self.turn.id).is_err() {

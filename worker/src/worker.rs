@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::blobs::BlobError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
-use copilot_shared::queue::{CancelListener, Intake, Publisher};
+use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::compaction::Budget;
 use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
@@ -37,10 +39,14 @@ pub struct Worker {
     pub model_name: String,
     /// The model that names sessions and its name, if any does.
     pub title_model: Option<(Arc<dyn Model>, String)>,
+    /// How much of a conversation it is told.
+    pub window: Budget,
     /// What the model may call.
     pub tools: Toolbox,
     /// What tools may use.
     pub resources: Resources,
+    /// Who is told what happens.
+    pub analytics: Analytics,
     /// What runs.
     pub running: Running,
     /// Every turn, and what it leaves behind in the background.
@@ -71,6 +77,9 @@ pub enum WorkerError {
     /// Users' files have no place.
     #[error("WORKSPACE_DIR, or the object store")]
     Workspace(#[from] BlobError),
+    /// Analytics events cannot be sent.
+    #[error(transparent)]
+    Analytics(#[from] PostHogError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -104,6 +113,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     };
     let workspaces = config.workspace.workspaces(store.clone())?;
     let (sealed, sealed_turns) = mpsc::channel(4096);
+    let (analytics, events) = config.analytics.start()?;
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -112,8 +122,10 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
         title_model,
+        window: config.model.window(),
         tools: Toolbox::built_in()?,
         resources: Resources { store: store.clone(), workspaces: workspaces.clone() },
+        analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
@@ -126,6 +138,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let drained = CancellationToken::new();
     let (alive, sign_of_life) = watch::channel(false);
     let intake = Intake::new(broker.clone(), config.worker_concurrency);
+    let dead_letters = DeadLetterIntake::new(broker.clone());
     let cancels = CancelListener::new(broker, id);
     let readiness = readiness(&worker)
         .with_state("intake", intake.connected())
@@ -143,6 +156,9 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
+    let (bury, buried) = mpsc::channel(1);
+    background.spawn(dead_letters.run(bury, drained.clone()));
+    background.spawn(crate::dead_letters::keep(Arc::clone(&worker), buried, drained.clone()));
     let (deliver, deliveries) = mpsc::channel(1);
     background.spawn(intake.run(deliver, stop.clone(), drained.clone()));
     tracing::info!(worker.id = %id, concurrency = config.worker_concurrency, model = %worker.model_name, "taking turns");
@@ -153,6 +169,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     drained.cancel();
     background.close();
     background.wait().await;
+    events.close().await;
     worker.publisher.close().await;
     worker.streams.close().await;
     worker.store.close().await;

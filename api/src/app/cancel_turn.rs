@@ -42,7 +42,7 @@ impl App {
     }
 
     /// Waits until a turn that carries the intent has stopped; if no worker does it, we do.
-    async fn stop_turn(&self, id: TurnId) -> Result<(), StopError> {
+    pub(super) async fn stop_turn(&self, id: TurnId) -> Result<(), StopError> {
         self.tell_workers_to_stop(id).await;
         if tokio::time::timeout(PATIENCE, self.relay.ended(id)).await.is_ok() {
             return Ok(());

@@ -1,5 +1,6 @@
 //! Accepting a message: the turn that answers it is saved, then published.
 
+use copilot_shared::analytics::Event;
 use copilot_shared::id::{MessageId, TurnId};
 use copilot_shared::message::Part;
 use copilot_shared::seal::{SealError, seal};
@@ -60,7 +61,9 @@ impl App {
         submission: Submission,
     ) -> Result<Accepted, SubmitError> {
         let new = new_turn(session, &submission);
-        match self.store.submit(session.id, caller, &new).await? {
+        let submitted = self.store.submit(session.id, caller, &new).await?;
+        self.tell_of_message(session, caller, &submission, &submitted);
+        match submitted {
             Submitted::Ready(turn) => {
                 self.publish_soon([turn.id]);
                 Ok(Accepted { turn, position: 0, start: Start::Everything })
@@ -74,10 +77,23 @@ impl App {
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
             Submitted::Steering(turn) | Submitted::Repeated(turn) => {
+                // The first try may have ended between its two statements.
+                if new.on_busy == OnBusy::Interrupt {
+                    self.stop_what_runs_before(&turn, caller).await?;
+                }
                 let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
                 Ok(Accepted { turn, position, start: Start::Compacted })
             }
         }
+    }
+
+    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+        let turn_id = match submitted {
+            Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
+            Submitted::Repeated(_) => return,
+        };
+        let message_length = submission.text.chars().count();
+        self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
     }
 
     /// The chunks of an accepted turn. The stream of an ended one is rebuilt if it is gone: the
@@ -107,7 +123,7 @@ impl App {
 
 /// Who cancels, as the turn's record names them.
 pub(super) fn by(caller: &Caller) -> &str {
-    caller.user_id().map_or("anonymous", |user| user.as_str())
+    caller.actor()
 }
 
 fn new_turn(session: &Session, submission: &Submission) -> NewTurn {

@@ -10,11 +10,11 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::{CLAIM_HEADER, Gate};
+use super::{CLAIM_HEADER, Gate, acting};
 use crate::app::App;
 use crate::problem::Problem;
 
-const BEARER: &str = "bearer";
+pub(super) const BEARER: &str = "bearer";
 const CLAIM: &str = "claim_token";
 
 /// The names that poem-openapi gives to the parts of a path, in order.
@@ -56,16 +56,16 @@ pub struct OwnedSession {
 /// The turn that a path names.
 pub struct TurnPath(pub TurnId);
 
-fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
+pub(super) fn gate(request: &Request) -> Result<&Arc<Gate>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn app(request: &Request) -> Result<&Arc<App>, Problem> {
+pub(super) fn app(request: &Request) -> Result<&Arc<App>, Problem> {
     request.data().ok_or_else(Problem::internal)
 }
 
-fn place(request: &Request) -> Result<Place, Problem> {
-    let caller = gate(request)?.caller(request)?;
+async fn place(request: &Request) -> Result<Place, Problem> {
+    let caller = acting::caller(request).await?;
     Ok(Place { caller, session: session_id(request)? })
 }
 
@@ -74,7 +74,7 @@ fn session_id(request: &Request) -> Result<SessionId, Problem> {
     text.parse().map_err(|_| Problem::no_session(text))
 }
 
-fn register_bearer(registry: &mut Registry) {
+pub(super) fn register_bearer(registry: &mut Registry) {
     registry.create_security_scheme(
         BEARER,
         MetaSecurityScheme {
@@ -124,7 +124,7 @@ impl<'a> ApiExtractor<'a> for SignedIn {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.identify(request).map_err(Problem::from)?.user))
+        Ok(Self(acting::user(request).await?))
     }
 }
 
@@ -146,7 +146,7 @@ impl<'a> ApiExtractor<'a> for Anyone {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.anyone(request).map_err(Problem::from)?))
+        Ok(Self(acting::anyone(request).await?))
     }
 }
 
@@ -169,7 +169,7 @@ impl<'a> ApiExtractor<'a> for Asking {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(gate(request)?.caller(request).map_err(Problem::from)?))
+        Ok(Self(acting::caller(request).await?))
     }
 }
 
@@ -224,7 +224,7 @@ impl<'a> ApiExtractor<'a> for SessionPath {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        Ok(Self(place(request)?))
+        Ok(Self(place(request).await?))
     }
 }
 
@@ -255,7 +255,7 @@ impl<'a> ApiExtractor<'a> for OwnedSession {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Uuid>,
     ) -> poem::Result<Self> {
-        let place = place(request)?;
+        let place = place(request).await?;
         let session = app(request)?.owned_session(&place).await.map_err(Problem::from)?;
         Ok(Self { caller: place.caller, session })
     }

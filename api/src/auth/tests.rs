@@ -1,6 +1,8 @@
 //! Which tokens open the gate.
 
+use super::token::now;
 use super::*;
+use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 fn gate() -> Gate {
@@ -15,22 +17,22 @@ fn signed(claims: &Value, key: &str) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key.as_bytes())).unwrap()
 }
 
-#[test]
-fn a_token_of_ours_opens() {
+#[tokio::test]
+async fn a_token_of_ours_opens() {
     let user = UserId::parse("u1").unwrap();
     let made = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, UserRole::Admin, 60).unwrap();
-    let identity = gate().verify(&made).unwrap();
+    let identity = gate().verify(&made).await.unwrap();
     assert_eq!((identity.user, identity.role), (user, UserRole::Admin));
 }
 
-#[test]
-fn a_token_without_role_or_expiry_is_an_ordinary_users() {
-    let identity = gate().verify(&token(&json!({"sub": "u1", "aud": ["x", "authenticated"]}))).unwrap();
+#[tokio::test]
+async fn a_token_without_role_or_expiry_is_an_ordinary_users() {
+    let identity = gate().verify(&token(&json!({"sub": "u1", "aud": ["x", "authenticated"]}))).await.unwrap();
     assert_eq!(identity.role, UserRole::User);
 }
 
-#[test]
-fn refused_tokens_say_why() {
+#[tokio::test]
+async fn refused_tokens_say_why() {
     let far = now() + 1000.0;
     let good = json!({"sub": "u1", "aud": "authenticated"});
     for (token, expected) in [
@@ -51,24 +53,24 @@ fn refused_tokens_say_why() {
         (signed(&good, "another key"), AuthError::Invalid("Signature verification failed")),
         ("x".into(), AuthError::Invalid("Not enough segments")),
     ] {
-        assert_eq!(gate().verify(&token).unwrap_err(), expected);
+        assert_eq!(gate().verify(&token).await.unwrap_err(), expected);
     }
 }
 
-#[test]
-fn an_unsigned_token_is_refused() {
+#[tokio::test]
+async fn an_unsigned_token_is_refused() {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = json!({"sub": "u1", "aud": "authenticated"});
     let unsigned = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims));
-    assert!(matches!(gate().verify(&unsigned), Err(AuthError::Invalid(_))));
+    assert!(matches!(gate().verify(&unsigned).await, Err(AuthError::Invalid(_))));
 }
 
-#[test]
-fn another_algorithm_is_refused_even_with_the_right_key() {
+#[tokio::test]
+async fn another_algorithm_is_refused_even_with_the_right_key() {
     let claims = json!({"sub": "u1", "aud": "authenticated"});
     let key = EncodingKey::from_secret(DEVELOPMENT_KEY.as_bytes());
     let other = jsonwebtoken::encode(&Header::new(Algorithm::HS512), &claims, &key).unwrap();
-    assert_eq!(gate().verify(&other).unwrap_err(), AuthError::Invalid("The specified alg value is not allowed"));
+    assert_eq!(gate().verify(&other).await.unwrap_err(), AuthError::Invalid("The specified alg value is not allowed"));
 }
 
 #[test]
@@ -80,12 +82,15 @@ fn public_keys_verify_and_never_sign() {
     assert!(matches!(refused, Err(KeyError::CannotSign)));
 }
 
-#[test]
-fn claim_tokens_are_only_heard_where_there_are_anonymous_sessions() {
+#[tokio::test]
+async fn claim_tokens_are_only_heard_where_there_are_anonymous_sessions() {
     let request = Request::builder().header(CLAIM_HEADER, "t").finish();
-    assert_eq!(gate().caller(&request).unwrap_err(), AuthError::Missing);
+    assert_eq!(gate().credential(&request).await.unwrap_err(), AuthError::Missing);
     let open = Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, true).unwrap();
-    assert_eq!(open.caller(&request).unwrap(), Caller::Claim(claim_hash("t")));
+    let shown = open.credential(&request).await.unwrap();
+    assert!(matches!(shown, Credential::Claim(hash) if hash == claim_hash("t")));
+    let both = Request::builder().header(CLAIM_HEADER, "t").header("authorization", "Bearer x").finish();
+    assert!(open.credential(&both).await.is_err(), "a wrong token is not made up for by another proof");
 }
 
 #[test]

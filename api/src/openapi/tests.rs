@@ -92,3 +92,17 @@ fn an_answer_has_exactly_the_fields_of_its_schema() {
     assert_eq!(schema["required"].as_array().unwrap().len(), sent.len(), "nulls are kept");
     assert_eq!(schema["properties"]["error"]["nullable"], true);
 }
+
+#[test]
+fn wherever_a_user_is_taken_by_a_token_an_admin_may_act_as_them() {
+    let document = parsed();
+    assert_eq!(document["components"]["parameters"]["ActAsUserId"]["name"], "X-Act-As-User-Id");
+    for (path, method, operation) in operations(&document) {
+        let of_user = operation["security"].is_array() && !path.starts_with(ADMIN_PREFIX);
+        let offered = operation["parameters"].as_array().is_some_and(|parameters| {
+            parameters.iter().any(|parameter| parameter["$ref"] == "#/components/parameters/ActAsUserId")
+        });
+        assert_eq!(offered, of_user, "{method} {path}");
+        assert!(!of_user || operation["responses"]["403"].is_object(), "{method} {path}");
+    }
+}

@@ -28,6 +28,10 @@ codes! {
     Unauthorized = "unauthorized",
     /// The token was valid once.
     TokenExpired = "token_expired",
+    /// The route is for admins.
+    AdminRequired = "admin_required",
+    /// Only an admin may act as another user.
+    ImpersonationForbidden = "impersonation_forbidden",
     /// The claim token is wrong or missing.
     ClaimRefused = "claim_refused",
     /// There is no such route.
@@ -36,6 +40,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such user.
+    UserNotFound = "user_not_found",
     /// The route has no such method.
     MethodNotAllowed = "method_not_allowed",
     /// The body is no JSON, or nested too deep.
@@ -56,6 +62,16 @@ codes! {
     Expired = "expired",
     /// A turn of the session is in flight.
     TurnInProgress = "turn_in_progress",
+    /// The turn has ended.
+    TurnEnded = "turn_ended",
+    /// The turn runs under a live lease.
+    TurnRunning = "turn_running",
+    /// The turn waits behind another one, or behind its user's cap.
+    TurnWaiting = "turn_waiting",
+    /// There is no such dead letter.
+    DeadLetterNotFound = "dead_letter_not_found",
+    /// The dead letter was replayed before.
+    DeadLetterReplayed = "dead_letter_replayed",
     /// The user has too many turns in flight.
     TooManyTurns = "too_many_turns",
     /// The idempotency key was used for another request.
@@ -68,6 +84,10 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
+    /// Nobody has credits here.
+    CreditsDisabled = "credits_disabled",
+    /// The user's balance cannot take so much more.
+    BalanceTooHigh = "balance_too_high",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

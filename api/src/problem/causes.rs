@@ -4,12 +4,14 @@ use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
-use copilot_shared::store::{ClaimSessionError, StoreError, SubmitError};
+use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
 use copilot_shared::stream::StreamError;
 use poem::http::StatusCode;
 
 use super::{Code, Problem};
+use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::check_health::Down;
+use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
 use crate::app::resume_turn::ResumeError;
 use crate::app::submit_turn::AttachError;
@@ -93,6 +95,46 @@ impl From<QueueEditError> for Problem {
     }
 }
 
+impl From<RequeueError> for Problem {
+    fn from(error: RequeueError) -> Self {
+        let conflict = |code, turn, detail: &str| {
+            Self::new(StatusCode::CONFLICT, code, format!("Turn {turn} {detail}.")).with_turn(turn)
+        };
+        match error {
+            RequeueError::NotFound(turn) => Self::no_turn(&turn.to_string()),
+            RequeueError::Ended(turn) => conflict(Code::TurnEnded, turn, "has ended"),
+            RequeueError::Running(turn) => conflict(Code::TurnRunning, turn, "runs under a live lease"),
+            RequeueError::Waiting(turn) => {
+                conflict(Code::TurnWaiting, turn, "waits behind another one, or behind its user's cap")
+            }
+            RequeueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelAnyError> for Problem {
+    fn from(error: CancelAnyError) -> Self {
+        match error {
+            CancelAnyError::NotFound(turn) => Self::no_turn(&turn.to_string()),
+            CancelAnyError::Stop(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::NotFound(id) => Self::no_dead_letter(&id.to_string()),
+            ReplayError::Replayed(id) => {
+                let detail = format!("Dead letter {id} was replayed before.");
+                Self::new(StatusCode::CONFLICT, Code::DeadLetterReplayed, detail)
+            }
+            ReplayError::Queue(error) => error.into(),
+            ReplayError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<Down> for Problem {
     fn from(Down(parts): Down) -> Self {
         tracing::warn!(?parts, "unhealthy");
@@ -126,6 +168,26 @@ impl From<SubmitError> for Problem {
                 Self::new(StatusCode::CONFLICT, Code::MessageIdTaken, "The message id is another message's.")
             }
             SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::UnknownUser => Self::new(StatusCode::NOT_FOUND, Code::UserNotFound, "User not found."),
+            GrantError::TooMuch(too_much) => {
+                let detail = format!("The user has {} already and cannot have so much more.", too_much.balance);
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::BalanceTooHigh, detail)
+            }
+            GrantError::Conflict => {
+                let detail = "The key was used for another transaction of this user.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::IdempotencyConflict, detail)
+            }
+            GrantError::Disabled => {
+                Self::new(StatusCode::BAD_REQUEST, Code::CreditsDisabled, "Credits are disabled here.")
+            }
+            GrantError::Store(error) => error.into(),
         }
     }
 }

@@ -44,6 +44,23 @@ struct Viewer {
     went_on_at: Instant,
     looked_at: Instant,
     position: i64,
+    _counted: Counted,
+}
+
+/// One of the open streams that the process counts.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("copilot_open_streams").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("copilot_open_streams").decrement(1.0);
+    }
 }
 
 /// What the viewer does next.
@@ -147,6 +164,7 @@ impl Viewer {
             went_on_at: now,
             looked_at: now.checked_sub(WAITING_LOOK).map_or(now, |at| at + FIRST_LOOK),
             position: 0,
+            _counted: Counted::new(),
         }
     }
 

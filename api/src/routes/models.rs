@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Nullable;
 use super::messages::Message;
+use crate::app::cancel_turn::Cancelled;
 use crate::app::create_session::Created;
 use crate::app::read_session::SessionDetail;
 
@@ -95,10 +96,10 @@ pub(super) struct SessionDetailResponse {
 #[derive(Debug, Object)]
 pub(super) struct CancelSessionResponse {
     /// Nothing is running any more of what was.
-    pub(super) cancelled: bool,
+    cancelled: bool,
     /// `no_active_session` if nothing was in flight, `dequeued` if nothing ran and what waited was
     /// dropped.
-    pub(super) reason: Nullable<String>,
+    reason: Nullable<String>,
 }
 
 /// Done.
@@ -196,6 +197,17 @@ pub(super) struct QueueResponse {
     queue: Vec<Waiting>,
 }
 
+impl From<Cancelled> for CancelSessionResponse {
+    fn from(cancelled: Cancelled) -> Self {
+        let reason = match cancelled {
+            Cancelled::Stopped => None,
+            Cancelled::Dequeued => Some("dequeued".to_owned()),
+            Cancelled::Idle => Some("no_active_session".to_owned()),
+        };
+        Self { cancelled: true, reason: reason.into() }
+    }
+}
+
 impl StatusResponse {
     pub(super) fn ok() -> Self {
         Self { status: "ok".into() }
@@ -257,6 +269,18 @@ impl From<copilot_shared::turn::TurnStatus> for TurnStatus {
             Stored::Completed => Self::Completed,
             Stored::Failed => Self::Failed,
             Stored::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<TurnStatus> for copilot_shared::turn::TurnStatus {
+    fn from(status: TurnStatus) -> Self {
+        match status {
+            TurnStatus::Queued => Self::Queued,
+            TurnStatus::Running => Self::Running,
+            TurnStatus::Completed => Self::Completed,
+            TurnStatus::Failed => Self::Failed,
+            TurnStatus::Cancelled => Self::Cancelled,
         }
     }
 }

@@ -15,7 +15,6 @@ use super::models::{CancelSessionResponse, SubmitResponse};
 use super::sessions::Owned;
 use super::submission::{SubmitBytes, read_submission};
 use crate::app::App;
-use crate::app::cancel_turn::Cancelled;
 use crate::app::resume_turn::{Attached, Resume};
 use crate::app::submit_turn::Accepted;
 use crate::auth::{OwnedSession, Place, SessionPath, TurnPath};
@@ -149,12 +148,7 @@ impl StreamRoutes {
         Data(app): Data<&Arc<App>>,
         id: OwnedSession,
     ) -> Result<Json<CancelSessionResponse>, Refused<Owned>> {
-        let reason = match app.cancel_turn(id.session.id, &id.caller).await? {
-            Cancelled::Stopped => None,
-            Cancelled::Dequeued => Some("dequeued".to_owned()),
-            Cancelled::Idle => Some("no_active_session".to_owned()),
-        };
-        Ok(Json(CancelSessionResponse { cancelled: true, reason: reason.into() }))
+        Ok(Json(app.cancel_turn(id.session.id, &id.caller).await?.into()))
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copilot_api::app::App;
+use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
+use copilot_shared::ledger::{Ledger, Mode};
 use copilot_shared::message::Part;
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
@@ -42,6 +44,11 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    pub(crate) credits: Mode,
+    /// Instead of the log.
+    pub(crate) analytics: Option<Analytics>,
+    /// Instead of the development key's.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// An answer that was read to its end.
@@ -81,8 +88,16 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub(crate) fn by(self, user: &str) -> Self {
+        self.with_role(user, UserRole::User)
+    }
+
+    pub(crate) fn by_admin(self, user: &str) -> Self {
+        self.with_role(user, UserRole::Admin)
+    }
+
+    fn with_role(self, user: &str, role: UserRole) -> Self {
         let user = UserId::parse(user).unwrap();
-        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, UserRole::User, 600).unwrap();
+        let token = sign(SignAlgorithm::Hs256, DEVELOPMENT_KEY, &user, role, 600).unwrap();
         self.header("authorization", &format!("Bearer {token}"))
     }
 
@@ -222,15 +237,16 @@ impl Api {
         publisher: Publisher,
         settings: Settings,
     ) -> Self {
+        let of_development = || Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap();
+        let gate = settings.gate.unwrap_or_else(of_development);
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
-        let app = App::new(store.clone(), streams.clone(), publisher, relay, stop.clone(), TaskTracker::new());
-        let site = Site {
-            app: Arc::new(app),
-            gate: Arc::new(Gate::new(SignAlgorithm::Hs256, DEVELOPMENT_KEY, settings.anonymous).unwrap()),
-            origins: settings.origins,
-            development_key: true,
-        };
+        let ledger = Ledger::new(store.clone(), settings.credits);
+        let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
+        let foundations =
+            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics };
+        let app = App::new(foundations, stop.clone(), TaskTracker::new());
+        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, stop, client, services }
     }

@@ -2,11 +2,21 @@
 //! `RABBITMQ_URL`. A test here plays the worker itself.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod credits;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod impersonation;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
@@ -17,3 +27,5 @@ mod sessions;
 mod streams;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod understanding;

@@ -117,6 +117,9 @@ fn a_bad_value_ends_the_program_with_the_variables_name() {
 fn tokens_are_made_with_a_shared_secret_only() {
     let made = program().args(["token", "--user", "u1", "--role", "admin", "--ttl", "60"]).output().unwrap();
     assert!(made.status.success() && made.stdout.split(|byte| *byte == b'.').count() == 3);
-    let refused = program().args(["token", "--user", "u1"]).env("JWT_SIGN_ALGORITHM", "ES256").output().unwrap();
-    assert!(!refused.status.success());
+    for (name, value) in [("JWT_SIGN_ALGORITHM", "ES256"), ("JWT_JWKS_URL", "https://id.example/jwks")] {
+        let refused = program().args(["token", "--user", "u1"]).env(name, value).output().unwrap();
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{name}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("HS256 only"), "{refused:?}");
+    }
 }

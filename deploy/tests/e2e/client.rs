@@ -32,6 +32,14 @@ impl Client {
         Self { base: format!("http://{address}/api/chat"), http: http(), token: token(user) }
     }
 
+    /// An admin's connection to the admins' routes.
+    pub fn admin(address: SocketAddr) -> Self {
+        let claims = json!({"sub": "root", "aud": "authenticated", "role": "admin"});
+        let token =
+            jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(KEY.as_bytes())).unwrap();
+        Self { base: format!("http://{address}/api/copilot/admin"), http: http(), token }
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
     }

@@ -7,13 +7,18 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod analytics;
 mod bad_input;
 mod cancel;
 mod chaos;
 mod client;
+mod compaction;
+mod dead_letters;
 mod queue;
 mod resume;
 mod shutdown;
 mod system;
 mod tracing;
+mod understanding;
+mod unread;
 mod worker_alone;

@@ -53,6 +53,13 @@ impl System {
     }
 }
 
+impl System {
+    /// An admin's client of the first API.
+    pub fn admin(&self) -> crate::client::Client {
+        crate::client::Client::admin(self.apis[0].1)
+    }
+}
+
 /// The directory of the built binaries.
 fn binary(name: &str) -> PathBuf {
     let directory = std::env::var_os("COPILOT_BIN_DIR").map_or_else(

@@ -63,6 +63,11 @@ impl CancelTurn {
     }
 }
 
+/// The turn that a body names, as far as it can be read.
+pub(super) fn turn_in(body: &[u8]) -> Option<TurnId> {
+    RunTurn::parse(body).map_or_else(|error| error.turn_id, |message| Some(message.turn_id))
+}
+
 /// The turn that an otherwise unreadable body names, so that it can be closed.
 fn named_turn(body: &[u8]) -> Option<TurnId> {
     let text = String::from_utf8_lossy(body);

@@ -9,8 +9,10 @@ use lapin::{BasicProperties, Channel, Connection};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use super::dead::REASON;
 use super::{Broker, CancelTurn, PATIENCE, QueueError, RunTurn};
-use crate::id::TurnId;
+use crate::dead_letter::DeadLetter;
+use crate::id::{DeadLetterId, TurnId};
 use crate::telemetry::TraceContext;
 
 /// After a failed connection, calls fail at once for this long instead of each trying anew.
@@ -79,17 +81,36 @@ impl Publisher {
         self.publish(destination, &body(&CancelTurn::new(turn))).await
     }
 
-    /// Puts a message that nobody can handle where an operator finds it, with the reason.
-    pub async fn publish_dead(&self, original: &[u8], reason: &str) -> Result<(), QueueError> {
+    /// Puts a message that nobody can handle among the dead letters, with the reason.
+    pub async fn publish_dead(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         let mut headers = FieldTable::default();
-        headers.insert("x-copilot-reason".into(), AMQPValue::LongString(reason.into()));
+        headers.insert(REASON.into(), AMQPValue::LongString(letter.reason.as_str().into()));
         let destination = Destination {
             exchange: self.broker.topology().dead(),
             routing_key: String::new(),
             mandatory: true,
-            properties: BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers),
+            properties: BasicProperties::default()
+                .with_delivery_mode(PERSISTENT)
+                .with_message_id(letter.id.to_string().into())
+                .with_timestamp(u64::try_from(letter.at.timestamp()).unwrap_or(0))
+                .with_headers(headers),
         };
-        self.publish(destination, original).await
+        self.publish(destination, &letter.body).await
+    }
+
+    /// Puts the body of a dead letter back into the queue of turns, as it was.
+    pub async fn replay(&self, id: DeadLetterId, body: &[u8]) -> Result<(), QueueError> {
+        let topology = self.broker.topology();
+        let destination = Destination {
+            exchange: topology.turns(),
+            routing_key: topology.run(),
+            mandatory: true,
+            properties: BasicProperties::default()
+                .with_delivery_mode(PERSISTENT)
+                .with_content_type("application/json".into())
+                .with_message_id(id.to_string().into()),
+        };
+        self.publish(destination, body).await
     }
 
     /// Is there a channel that works, as far as one can know without using it?

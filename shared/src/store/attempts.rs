@@ -72,6 +72,15 @@ pub struct StepCommit {
     pub chunk_sequence: u64,
 }
 
+/// How a turn has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The end that its row tells of.
+    pub end: TurnEnd,
+    /// The turns that may run now, to be published.
+    pub next: Vec<TurnId>,
+}
+
 /// A tool call of the last committed step.
 #[derive(Debug, Clone)]
 pub struct PendingCall {
@@ -317,17 +326,19 @@ impl Store {
         Ok(finished)
     }
 
-    /// Ends a turn with what its last step left, and lets the next ones run. Returns those.
-    pub async fn finish(&self, turn: &Turn, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Vec<TurnId>, Fenced> {
+    /// Ends a turn with what its last step left, and lets the next ones run. `turn` is as its worker
+    /// knows it: how far its stream reaches is kept. A turn that its user wants stopped ends as
+    /// cancelled, whatever its worker came to before it heard.
+    pub async fn finish(&self, turn: &Turn, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Finished, Fenced> {
         let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
-        match last {
-            Some(step) => write_step(&mut tx, turn.id, turn.attempt, step, Some(end)).await?,
-            None => end_turn(&mut tx, turn.id, turn.attempt, end).await?,
-        }
-        close_unanswered(&mut tx, turn.id, end).await?;
+        let end = match last {
+            Some(step) => write_step(&mut tx, turn.id, turn.attempt, step, Some(end)).await?.unwrap_or(end.clone()),
+            None => end_turn(&mut tx, turn, end).await?,
+        };
+        close_unanswered(&mut tx, turn.id, &end).await?;
         let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
         tx.commit().await?;
-        Ok(next)
+        Ok(Finished { end, next })
     }
 
     /// The user of a turn, for those who have only its id.
@@ -343,23 +354,32 @@ fn fenced_unless(held: bool) -> Result<(), Fenced> {
 }
 
 /// Ends a turn under its fence and takes its session's row, so that nobody decides at the same
-/// time what runs next.
-pub(super) async fn end_turn(tx: Tx<'_>, turn: TurnId, attempt: Attempt, end: &TurnEnd) -> Result<(), Fenced> {
+/// time what runs next. Returns how it has ended: a stop that its user wants goes before all else.
+pub(super) async fn end_turn(tx: Tx<'_>, turn: &Turn, end: &TurnEnd) -> Result<TurnEnd, Fenced> {
     let (code, message) = failure_columns(end);
-    let done = sqlx::query(
-        "WITH t AS (UPDATE turns SET status = $3, finished_at = clock_timestamp(), worker_id = NULL, error_code = $4, error = $5 \
-             WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running') RETURNING id, session_id), \
+    let status: Option<TurnStatus> = sqlx::query_scalar(
+        "WITH t AS (UPDATE turns SET status = CASE WHEN cancel_requested_at IS NULL THEN $3 ELSE 'cancelled' END, \
+                 error_code = CASE WHEN cancel_requested_at IS NULL THEN $4 END, \
+                 error = CASE WHEN cancel_requested_at IS NULL THEN $5 END, \
+                 finished_at = clock_timestamp(), worker_id = NULL, chunk_sequence = greatest(chunk_sequence, $6) \
+             WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running') RETURNING id, session_id, status), \
          gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)) \
-         UPDATE sessions s SET updated_at = now() FROM t WHERE s.id = t.session_id",
+         UPDATE sessions s SET updated_at = now() FROM t WHERE s.id = t.session_id RETURNING t.status",
     )
-    .bind(turn)
-    .bind(attempt)
+    .bind(turn.id)
+    .bind(turn.attempt)
     .bind(end.status())
     .bind(code)
     .bind(message)
-    .execute(&mut **tx)
+    .bind(turn.chunk_sequence)
+    .fetch_optional(&mut **tx)
     .await?;
-    fenced_unless(done.rows_affected() == 1)
+    Ok(end_as(status.ok_or(Fenced::Fenced)?, end))
+}
+
+/// The end that a row tells of which was to end like this.
+fn end_as(status: TurnStatus, wanted: &TurnEnd) -> TurnEnd {
+    if status == TurnStatus::Cancelled { TurnEnd::Cancelled } else { wanted.clone() }
 }
 
 fn failure_columns(end: &TurnEnd) -> (Option<&'static str>, Option<&str>) {
@@ -369,25 +389,29 @@ fn failure_columns(end: &TurnEnd) -> (Option<&'static str>, Option<&str>) {
     }
 }
 
-/// Writes a step, and the turn's end with it if there is one, in one statement.
+/// Writes a step, and the turn's end with it if there is one, in one statement. Returns how it has
+/// ended, as [`end_turn`] does.
 async fn write_step(
     tx: Tx<'_>,
     turn: TurnId,
     attempt: Attempt,
     step: &StepCommit,
     end: Option<&TurnEnd>,
-) -> Result<(), Fenced> {
+) -> Result<Option<TurnEnd>, Fenced> {
     let usage = step.usage;
     let calls = calls_in(&step.parts);
     let (code, message) = end.map(failure_columns).unwrap_or_default();
-    let done = sqlx::query(
+    let status: Option<TurnStatus> = sqlx::query_scalar(
         "WITH t AS (UPDATE turns SET steps = $3, chunk_sequence = $4, \
                  prompt_tokens = prompt_tokens + $5, completion_tokens = completion_tokens + $6, \
                  cache_read_tokens = cache_read_tokens + $7, cache_creation_tokens = cache_creation_tokens + $8, \
-                 usage_estimated = usage_estimated OR $9, status = coalesce($10, status), \
+                 usage_estimated = usage_estimated OR $9, status = CASE WHEN $10 IS NULL THEN status \
+                     WHEN cancel_requested_at IS NULL THEN $10 ELSE 'cancelled' END, \
                  finished_at = CASE WHEN $10 IS NOT NULL THEN clock_timestamp() END, \
-                 worker_id = CASE WHEN $10 IS NULL THEN worker_id END, error_code = $11, error = $12 \
-             WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id, session_id), \
+                 worker_id = CASE WHEN $10 IS NULL THEN worker_id END, \
+                 error_code = CASE WHEN cancel_requested_at IS NULL THEN $11 END, \
+                 error = CASE WHEN cancel_requested_at IS NULL THEN $12 END \
+             WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id, session_id, status), \
          gone AS (DELETE FROM outbox WHERE $10 IS NOT NULL AND turn_id IN (SELECT id FROM t)), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, $3, $2, $5, $6, $7, $8, $9 FROM t), \
@@ -399,7 +423,7 @@ async fn write_step(
              FROM t WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence), \
          said AS (INSERT INTO messages (id, session_id, turn_id, step, sequence, role, parts) \
              SELECT $17, place.id, $1, $3, place.sequence, 'assistant', $18 FROM place WHERE $16) \
-         SELECT id FROM place",
+         SELECT t.status FROM t, place",
     )
     .bind(turn)
     .bind(attempt)
@@ -419,9 +443,10 @@ async fn write_step(
     .bind(!step.parts.is_empty())
     .bind(MessageId::generate())
     .bind(Json(&step.parts))
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    fenced_unless(done.rows_affected() == 1)
+    let status = status.ok_or(Fenced::Fenced)?;
+    Ok(end.map(|end| end_as(status, end)))
 }
 
 fn calls_in(parts: &[Part]) -> Vec<(&str, &str, &serde_json::Value)> {
@@ -429,7 +454,11 @@ fn calls_in(parts: &[Part]) -> Vec<(&str, &str, &serde_json::Value)> {
         .iter()
         .filter_map(|part| match part {
             Part::ToolCall { id, name, input } => Some((id.as_str(), name.as_str(), input)),
-            Part::Text { .. } | Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+            Part::Text { .. }
+            | Part::Reasoning { .. }
+            | Part::ToolResult { .. }
+            | Part::Compaction { .. }
+            | Part::Context { .. } => None,
         })
         .collect()
 }

@@ -4,10 +4,10 @@ use sqlx::FromRow;
 
 use super::attempts::{close_unanswered, end_turn};
 use super::rows::{TurnRow, turn_columns};
-use super::{Fenced, Store, StoreError, Tx};
+use super::{DISPATCH_GRACE, Fenced, Store, StoreError, Tx, interval};
 use crate::id::{MessageId, SessionId, TurnId, UserId};
 use crate::message::Part;
-use crate::turn::{Attempt, Turn, TurnEnd};
+use crate::turn::{Turn, TurnEnd};
 use sqlx::types::Json;
 
 /// What a cancel found.
@@ -30,10 +30,37 @@ pub struct Dropped {
     pub next: Vec<TurnId>,
 }
 
+/// Which turns that no worker has are dropped.
+#[derive(Debug, Clone, Copy)]
+enum Drop {
+    /// All of the session.
+    All,
+    /// This one, if it still waits behind another.
+    IfWaiting(TurnId),
+    /// This one, whatever it waits for.
+    One(TurnId),
+}
+
+/// A turn that was taken from its worker.
+#[derive(Debug)]
+pub struct Seized {
+    /// The turn, with the attempt in whose name it is to be ended.
+    pub turn: Turn,
+    /// Its committed model calls: no other will be committed.
+    pub steps: i32,
+}
+
 #[derive(FromRow)]
 struct DroppedRow {
     #[sqlx(flatten)]
     turn: TurnRow,
+}
+
+#[derive(FromRow)]
+struct SeizedRow {
+    #[sqlx(flatten)]
+    turn: TurnRow,
+    steps: i32,
 }
 
 impl Store {
@@ -55,6 +82,31 @@ impl Store {
         Ok(self.cancel_running(session, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
     }
 
+    /// Writes the intent to stop one turn if it runs; if no worker has it yet, drops it and no other.
+    pub async fn request_cancel_of(&self, turn: &Turn, by: &str) -> Result<CancelRequest, StoreError> {
+        if let Some(turn) = self.cancel_if_running(turn.id, by).await? {
+            return Ok(CancelRequest::Requested(turn));
+        }
+        let dropped = self.drop_queued(turn.session_id, turn.user_id.as_ref(), Drop::One(turn.id), by).await?;
+        if !dropped.turns.is_empty() {
+            return Ok(CancelRequest::Dropped(dropped));
+        }
+        // It may have been claimed between the two looks.
+        Ok(self.cancel_if_running(turn.id, by).await?.map_or(CancelRequest::Idle, CancelRequest::Requested))
+    }
+
+    async fn cancel_if_running(&self, turn: TurnId, by: &str) -> Result<Option<TurnId>, StoreError> {
+        let turn = sqlx::query_scalar(
+            "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
+             WHERE id = $1 AND status = 'running' RETURNING id",
+        )
+        .bind(turn)
+        .bind(by)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(turn)
+    }
+
     async fn cancel_running(&self, session: SessionId, by: &str) -> Result<Option<TurnId>, StoreError> {
         let turn = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $2) \
@@ -67,8 +119,9 @@ impl Store {
         Ok(turn)
     }
 
-    /// Writes the intent to stop whatever of a session runs, or is about to, before `turn`. Never
-    /// hits `turn` itself, whose time may have come meanwhile.
+    /// Writes the intent to stop whatever of a session runs, or is about to, before `turn`. Nothing
+    /// is before it any more once its time has come: what runs then is the turn itself, or one
+    /// behind it.
     pub async fn request_cancel_before(
         &self,
         session: SessionId,
@@ -77,7 +130,8 @@ impl Store {
     ) -> Result<Option<TurnId>, StoreError> {
         let stopped = sqlx::query_scalar(
             "UPDATE turns SET cancel_requested_at = coalesce(cancel_requested_at, now()), cancelled_by = coalesce(cancelled_by, $3) \
-             WHERE session_id = $1 AND id <> $2 AND status IN ('queued', 'running') AND ready_at IS NOT NULL RETURNING id",
+             WHERE session_id = $1 AND status IN ('queued', 'running') AND ready_at IS NOT NULL \
+               AND EXISTS (SELECT 1 FROM turns w WHERE w.id = $2 AND w.status = 'queued' AND w.ready_at IS NULL) RETURNING id",
         )
         .bind(session)
         .bind(turn)
@@ -96,12 +150,27 @@ impl Store {
         only: Option<TurnId>,
         by: &str,
     ) -> Result<Dropped, StoreError> {
+        self.drop_queued(session, user, only.map_or(Drop::All, Drop::IfWaiting), by).await
+    }
+
+    async fn drop_queued(
+        &self,
+        session: SessionId,
+        user: Option<&UserId>,
+        which: Drop,
+        by: &str,
+    ) -> Result<Dropped, StoreError> {
+        let (only, also_ready) = match which {
+            Drop::All => (None, true),
+            Drop::IfWaiting(turn) => (Some(turn), false),
+            Drop::One(turn) => (Some(turn), true),
+        };
         let mut tx = self.begin_for(user).await?;
         sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(session).execute(&mut *tx).await?;
         let rows: Vec<DroppedRow> = sqlx::query_as(concat!(
             "WITH t AS (UPDATE turns SET status = 'cancelled', finished_at = now(), attempt = attempt + 1, \
                  cancelled_by = $3, message_id = NULL \
-                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR (id = $2 AND ready_at IS NULL)) RETURNING *), \
+                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR id = $2) AND ($4 OR ready_at IS NULL) RETURNING *), \
              gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)), \
              unsaid AS (DELETE FROM messages WHERE turn_id IN (SELECT id FROM t) AND role = 'user') \
              SELECT ",
@@ -111,6 +180,7 @@ impl Store {
         .bind(session)
         .bind(only)
         .bind(by)
+        .bind(also_ready)
         .fetch_all(&mut *tx)
         .await?;
         let next = self.promote(&mut tx, session, user).await?;
@@ -118,33 +188,43 @@ impl Store {
         Ok(Dropped { turns: rows.into_iter().map(|row| row.turn.into()).collect(), next })
     }
 
-    /// Ends a turn in place of its worker by raising the attempt, with what the unfinished step
-    /// said. Refused if the attempt is no longer `turn`'s. Returns the ended turn and what may
-    /// run now.
+    /// Takes a turn from whoever has it, to end it: from now on nothing is written in the name of
+    /// `turn`'s attempt. Refused if that is no longer the newest. Should the caller die before the
+    /// end, the turn is free, and published again.
+    pub async fn seize(&self, turn: &Turn) -> Result<Seized, Fenced> {
+        let row: Option<SeizedRow> = sqlx::query_as(concat!(
+            "WITH t AS (UPDATE turns SET attempt = attempt + 1, worker_id = NULL, \
+                 lease_until = CASE WHEN status = 'running' THEN now() END \
+                 WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running') RETURNING *), \
+             boxed AS (INSERT INTO outbox (turn_id, due_at) SELECT id, now() + $3 FROM t WHERE ready_at IS NOT NULL \
+                 ON CONFLICT (turn_id) DO UPDATE SET due_at = excluded.due_at) \
+             SELECT ",
+            turn_columns!(),
+            ", t.steps FROM t"
+        ))
+        .bind(turn.id)
+        .bind(turn.attempt)
+        .bind(interval(DISPATCH_GRACE))
+        .fetch_optional(&self.pool)
+        .await?;
+        let row = row.ok_or(Fenced::Fenced)?;
+        Ok(Seized { turn: row.turn.into(), steps: row.steps })
+    }
+
+    /// Ends a seized turn with what its unfinished step said. Refused if it was claimed since.
+    /// Returns the ended turn and what may run now.
     pub async fn end_without_worker(
         &self,
         turn: &Turn,
         end: &TurnEnd,
         unfinished: &[Part],
     ) -> Result<(Turn, Vec<TurnId>), Fenced> {
-        let raised = Attempt(turn.attempt.0 + 1);
         let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
-        let held = sqlx::query(
-            "UPDATE turns SET attempt = $3 WHERE id = $1 AND attempt = $2 AND status IN ('queued', 'running')",
-        )
-        .bind(turn.id)
-        .bind(turn.attempt)
-        .bind(raised)
-        .execute(&mut *tx)
-        .await?;
-        if held.rows_affected() == 0 {
-            return Err(Fenced::Fenced);
-        }
-        end_turn(&mut tx, turn.id, raised, end).await?;
+        let end = end_turn(&mut tx, turn, end).await?;
         if !unfinished.is_empty() {
             save_unfinished(&mut tx, turn.id, unfinished).await?;
         }
-        close_unanswered(&mut tx, turn.id, end).await?;
+        close_unanswered(&mut tx, turn.id, &end).await?;
         let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
         tx.commit().await?;
         let ended = self.turn_of_any_session(turn.id).await?.ok_or(Fenced::Fenced)?;
@@ -182,6 +262,6 @@ fn spoken_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.chars().count(),
         Part::ToolCall { input, .. } => input.to_string().len(),
-        Part::ToolResult { .. } | Part::Context { .. } => 0,
+        Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => 0,
     }
 }

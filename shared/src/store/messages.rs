@@ -102,18 +102,4 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0.0 }).collect())
     }
-
-    /// The newest `limit` messages of a conversation, oldest first, as the model reads them.
-    pub async fn history(&self, session: SessionId, limit: i64) -> Result<Vec<HistoryMessage>, StoreError> {
-        let mut rows: Vec<HistoryRow> = sqlx::query_as(
-            "SELECT role, parts FROM messages WHERE session_id = $1 AND sequence IS NOT NULL \
-             ORDER BY sequence DESC LIMIT $2",
-        )
-        .bind(session)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.reverse();
-        Ok(rows.into_iter().map(|row| HistoryMessage { role: row.role, parts: row.parts.0.0 }).collect())
-    }
 }

@@ -67,13 +67,6 @@ impl Store {
         Ok(active)
     }
 
-    /// How many model calls of a turn are committed.
-    pub async fn committed_steps(&self, turn: TurnId) -> Result<i32, StoreError> {
-        let steps: Option<i32> =
-            sqlx::query_scalar("SELECT steps FROM turns WHERE id = $1").bind(turn).fetch_optional(&self.pool).await?;
-        Ok(steps.unwrap_or(0))
-    }
-
     /// Where a turn waits: 1 is next; 0 if it does not wait.
     pub async fn position(&self, turn: TurnId) -> Result<i64, StoreError> {
         let position = sqlx::query_scalar(

@@ -2,12 +2,13 @@
 --
 -- KEYS  1 meta (hash)   2 chunks (stream)   3 snapshot (string)
 -- ARGV  1 attempt of the writer
---       2 first and 3 last sequence number of the batch; first = last + 1 for no batch
+--       2 first and 3 last sequence number of the batch; first = last + 1 for no batch, and then
+--         last is how far the stream is known to reach
 --       4 the batch, ready for the wire ('' for none)
 --       5 '1' if its last chunk is the turn's last
 --       6 milliseconds that an ended turn is kept
 --       7 the snapshot after the batch ('' for none)
---       8 '1' to begin a stream that was lost at this sequence number, instead of at 1
+--       8 '1' to begin a stream that was lost, or lost its end, at this sequence number
 -- Returns {word, last sequence number}: ok, fenced, closed, lost, or gap.
 --
 -- Atomic: Redis runs a script as one step, and all keys are in one slot. A writer whose answer
@@ -17,21 +18,20 @@ local meta = redis.call('HMGET', KEYS[1], 'attempt', 'last', 'closed')
 local known = tonumber(meta[1])
 local stored = tonumber(meta[2]) or 0
 
-if not known then
-    if ARGV[8] == '1' then
-        redis.call('DEL', KEYS[2], KEYS[3])
-        redis.call('HSET', KEYS[1], 'base', first - 1)
-        stored = first - 1
-    elseif first ~= 1 then
-        return {'lost', 0}
-    end
-elseif known > attempt then
+if known and known > attempt then
     return {'fenced', stored}
-elseif meta[3] then
+elseif known and meta[3] then
     return {'closed', stored}
+elseif ARGV[8] == '1' and stored < first - 1 then
+    redis.call('DEL', KEYS[2], KEYS[3])
+    redis.call('HSET', KEYS[1], 'base', first - 1)
+    stored = first - 1
+elseif not known and first ~= 1 then
+    return {'lost', 0}
 end
 
 if last < first then
+    if stored < last then return {'lost', stored} end
     redis.call('HSET', KEYS[1], 'attempt', attempt, 'last', stored)
     if ARGV[7] ~= '' then redis.call('SET', KEYS[3], ARGV[7]) end
     return {'ok', stored}

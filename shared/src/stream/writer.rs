@@ -7,7 +7,7 @@ use super::{Batch, StreamError, Streams};
 use crate::chunk::{Chunk, Frame, write_bare_frame, write_frame, write_usage};
 use crate::fold::Fold;
 use crate::id::TurnId;
-use crate::turn::{Attempt, TurnEnd};
+use crate::turn::Attempt;
 
 /// One batch to append.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum Appended {
     Fenced,
     /// The turn's last chunk is there: nothing may follow.
     Closed,
-    /// The server has lost the stream.
+    /// The server has lost the stream, or the end of it.
     Lost,
     /// The sequence number does not follow: the stream ends at this one.
     Gap(u64),
@@ -104,13 +104,15 @@ impl Streams {
         })
     }
 
-    /// Raises the attempt, so that older ones can write no more.
-    pub async fn raise(&self, turn: TurnId, attempt: Attempt) -> Result<Appended, StreamError> {
+    /// Raises the attempt, so that older ones can write no more. `reaches` is a sequence number that
+    /// the stream is known to have had: one that does not reach as far was lost, and did not just
+    /// never begin.
+    pub async fn raise(&self, turn: TurnId, attempt: Attempt, reaches: u64) -> Result<Appended, StreamError> {
         let nothing = Append {
             turn,
             attempt,
-            first: 1,
-            last: 0,
+            first: reaches + 1,
+            last: reaches,
             ends: false,
             payload: Bytes::new(),
             snapshot: None,
@@ -119,8 +121,8 @@ impl Streams {
         self.append(&nothing).await
     }
 
-    /// Begins a lost stream anew behind `fold.sequence`, with the fold as its snapshot. Only the
-    /// holder of the turn's lease may do so.
+    /// Begins a lost stream anew behind `fold.sequence`, with the fold as its snapshot; one that
+    /// reaches as far is left as it is. Only the holder of the turn's lease may do so.
     pub async fn begin_anew(&self, turn: TurnId, attempt: Attempt, fold: &Fold) -> Result<Appended, StreamError> {
         let nothing = Append {
             turn,
@@ -133,32 +135,6 @@ impl Streams {
             anew: true,
         };
         self.append(&nothing).await
-    }
-
-    /// Gives an ended turn's stream its last chunk, if it lacks it. Whoever finds it missing may
-    /// call this: the row has ended, so nobody else writes.
-    pub async fn seal(&self, turn: TurnId, mut attempt: Attempt, end: &TurnEnd) -> Result<Appended, StreamError> {
-        loop {
-            match self.raise(turn, attempt).await? {
-                Appended::Stored => {}
-                // Somebody raised it to end the turn without its worker, and the worker was quicker.
-                Appended::Fenced => {
-                    attempt = self.meta(turn).await?.map_or(attempt, |meta| meta.attempt);
-                    continue;
-                }
-                refused @ (Appended::Closed | Appended::Lost | Appended::Gap(_)) => {
-                    return Ok(refused);
-                }
-            }
-            let fold = self.read_fold(turn).await?.unwrap_or_default();
-            let frames: Vec<Frame> =
-                fold.ending(turn, end).into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
-            match self.append(&Append::of(turn, attempt, fold.sequence, &frames)).await? {
-                // Another sealer was quicker; look again.
-                Appended::Gap(_) => {}
-                done @ (Appended::Stored | Appended::Fenced | Appended::Closed | Appended::Lost) => return Ok(done),
-            }
-        }
     }
 
     /// Forgets a turn whose session was deleted.

@@ -114,14 +114,18 @@ fn is_said(part: &Part) -> bool {
     match part {
         Part::Text { text, .. } => !text.trim().is_empty(),
         Part::Reasoning { .. } | Part::ToolCall { .. } => true,
-        Part::ToolResult { .. } | Part::Context { .. } => false,
+        Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => false,
     }
 }
 
 fn call_id(part: &Part) -> Option<&ToolCallId> {
     match part {
         Part::ToolCall { id, .. } => Some(id),
-        Part::Text { .. } | Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+        Part::Text { .. }
+        | Part::Reasoning { .. }
+        | Part::ToolResult { .. }
+        | Part::Compaction { .. }
+        | Part::Context { .. } => None,
     }
 }
 
@@ -141,7 +145,7 @@ fn user_text(parts: &[Part]) -> String {
                 blocks.push(block.into());
             }
             Part::Text { text, .. } => typed.push_str(text),
-            Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } => {}
+            Part::Reasoning { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => {}
         }
     }
     if !typed.is_empty() {

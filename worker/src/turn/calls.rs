@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use copilot_shared::analytics::Event;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::id::ToolCallId;
 use copilot_shared::message::{ToolOutcome, strip_controls, strip_controls_in};
@@ -118,6 +119,7 @@ impl Runner<'_> {
             .map(|call| {
                 let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
                 let context = self.context(&call, outlet.clone());
+                tell_of_call(worker, &context, &call);
                 let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
                 let made = async move {
                     let end = match refusal {
@@ -182,6 +184,14 @@ impl Runner<'_> {
             output,
             preliminary: Some(true),
         });
+    }
+}
+
+/// A name that no tool has is a text of the model's, and told to nobody.
+fn tell_of_call(worker: &Worker, context: &ToolContext, call: &Call) {
+    if worker.tools.has(&call.name) {
+        let event = Event::ToolCalled { tool_name: call.name.clone(), tool_call_id: call.id.clone() };
+        worker.analytics.capture(context.session_id, context.user_id.as_ref(), event);
     }
 }
 

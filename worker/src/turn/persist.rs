@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use copilot_shared::id::{SessionId, ToolCallId, TurnId};
+use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::message::{HistoryMessage, ToolOutcome};
-use copilot_shared::store::{Fenced, PendingCall, StepCommit, Store, StoreError};
-use copilot_shared::turn::{Turn, TurnEnd};
+use copilot_shared::store::{Fenced, Finished, PendingCall, StepCommit, Store, StoreError};
+use copilot_shared::turn::{Turn, TurnEnd, TurnStatus};
+use copilot_shared::understanding::Understanding;
 use copilot_shared::usage::TokenUsage;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,23 @@ impl Persistence {
 
     pub(super) async fn history(&self, session: SessionId, limit: i64) -> Result<Vec<HistoryMessage>, Stopped> {
         self.read("history", || self.store.history(session, limit)).await
+    }
+
+    pub(super) async fn history_with_places(
+        &self,
+        session: SessionId,
+        limit: i64,
+    ) -> Result<Vec<(i64, HistoryMessage)>, Stopped> {
+        self.read("history", || self.store.history_with_places(session, limit)).await
+    }
+
+    pub(super) async fn save_summary(&self, up_to: i64, summary: &str) -> Result<(), Stopped> {
+        let write = || self.store.save_summary(self.turn.id, self.turn.attempt, up_to, summary);
+        Ok(self.repeat("summary", write).await.0?)
+    }
+
+    pub(super) async fn understanding(&self, user: &UserId) -> Result<Understanding, Stopped> {
+        self.read("understanding", || self.store.understanding(user)).await
     }
 
     pub(super) async fn calls_of_step(&self, turn: TurnId, step: i32) -> Result<Vec<PendingCall>, Stopped> {
@@ -82,14 +100,24 @@ impl Persistence {
         Ok(self.repeat("handing back", write).await.0?)
     }
 
-    /// Ends the turn. Returns the turns that may run now.
-    pub(super) async fn finish(&self, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Vec<TurnId>, Stopped> {
-        match self.repeat("end", || self.store.finish(&self.turn, end, last)).await {
+    /// Ends the turn, whose stream reaches as far as `reaches`.
+    pub(super) async fn finish(
+        &self,
+        end: &TurnEnd,
+        last: Option<&StepCommit>,
+        reaches: u64,
+    ) -> Result<Finished, Stopped> {
+        let turn = Turn { chunk_sequence: i64::try_from(reaches).unwrap_or(i64::MAX), ..self.turn.clone() };
+        match self.repeat("end", || self.store.finish(&turn, end, last)).await {
             (Err(Fenced::Fenced), true) => {
                 let row = self.read("turn", || self.store.turn_of_any_session(self.turn.id)).await?;
-                let ours = row.is_some_and(|row| row.attempt == self.turn.attempt && row.status == end.status());
-                // What may run now is in the outbox, committed with the end.
-                if ours { Ok(Vec::new()) } else { Err(Stopped::Lost) }
+                let ours = row.filter(|row| row.attempt == self.turn.attempt);
+                match ours.map(|row| row.status) {
+                    // What may run now is in the outbox, committed with the end.
+                    Some(TurnStatus::Cancelled) => Ok(Finished { end: TurnEnd::Cancelled, next: Vec::new() }),
+                    Some(status) if status == end.status() => Ok(Finished { end: end.clone(), next: Vec::new() }),
+                    _ => Err(Stopped::Lost),
+                }
             }
             (result, _) => Ok(result?),
         }

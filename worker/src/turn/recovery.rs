@@ -9,9 +9,8 @@ use std::sync::Arc;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::fold::Fold;
 use copilot_shared::message::ToolOutcome;
-use copilot_shared::seal;
+use copilot_shared::seal::{self, Taken};
 use copilot_shared::store::{Claimed, PendingCall};
-use copilot_shared::stream::{Appended, StreamError};
 use copilot_shared::tool::{Repeat, ToolCallStatus};
 use copilot_shared::turn::Turn;
 
@@ -60,36 +59,18 @@ pub(super) async fn recover(
 async fn seen(worker: &Worker, turn: &Turn, signals: &Signals) -> Result<Fold, Stopped> {
     let mut pause = std::time::Duration::from_millis(20);
     loop {
-        match look(worker, turn).await {
-            Ok(Some(fold)) => return Ok(fold),
-            Ok(None) => return Err(Stopped::Lost),
-            Err(Stopped::Broken(error)) => {
-                tracing::warn!(turn.id = %turn.id, error = error.as_ref() as &dyn std::error::Error, "the stream could not be read; trying again");
+        match seal::take_stream(&worker.store, &worker.streams, turn).await {
+            Ok(Taken::Taken(fold)) => return Ok(*fold),
+            Ok(Taken::Refused(_)) => return Err(Stopped::Lost),
+            Err(error) => {
+                tracing::warn!(turn.id = %turn.id, error = &error as &dyn std::error::Error, "the stream could not be read; trying again");
             }
-            Err(stopped) => return Err(stopped),
         }
         tokio::select! {
             () = signals.lost.cancelled() => return Err(Stopped::Lost),
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(std::time::Duration::from_secs(1)),
         }
     }
-}
-
-async fn look(worker: &Worker, turn: &Turn) -> Result<Option<Fold>, Stopped> {
-    let broken = |error: StreamError| Stopped::Broken(Box::new(error));
-    if turn.chunk_sequence > 0 && worker.streams.meta(turn.id).await.map_err(broken)?.is_none() {
-        tracing::warn!(turn.id = %turn.id, "the stream was lost; beginning it anew from the history");
-        let fold = seal::rebuild(&worker.store, turn).await.map_err(|error| Stopped::Broken(Box::new(error)))?;
-        return match worker.streams.begin_anew(turn.id, turn.attempt, &fold).await.map_err(broken)? {
-            Appended::Stored => Ok(Some(fold)),
-            Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => Ok(None),
-        };
-    }
-    match worker.streams.raise(turn.id, turn.attempt).await.map_err(broken)? {
-        Appended::Stored => {}
-        Appended::Fenced | Appended::Closed | Appended::Lost | Appended::Gap(_) => return Ok(None),
-    }
-    Ok(Some(worker.streams.read_fold(turn.id).await.map_err(broken)?.unwrap_or_default()))
 }
 
 /// Sends an outcome that clients lack, or decides what becomes of a call without one.

@@ -29,6 +29,14 @@ pub(super) struct Step {
     pub(super) end: StepEnd,
 }
 
+impl Step {
+    /// Did the conversation turn out not to fit, before the model said anything?
+    pub(super) fn found_no_room(&self) -> bool {
+        matches!(&self.end, StepEnd::Failed(failure) if failure.code == ErrorCode::ContextTooLong)
+            && self.usage.is_zero()
+    }
+}
+
 /// How a model call ended.
 pub(super) enum StepEnd {
     /// The model has said everything.
@@ -78,7 +86,6 @@ pub(super) async fn run(
     let mut events = worker.model.stream(request);
     let mut call = ModelCall::new();
     tracing::debug!("a model call begins");
-    writer.send(Chunk::StartStep);
     let end = loop {
         let event = tokio::select! {
             biased;
@@ -239,7 +246,11 @@ impl ModelCall {
                 let signature = self.signatures.remove(&id);
                 Part::Reasoning { id, text, signature }
             }
-            Part::Text { .. } | Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Context { .. } => part,
+            Part::Text { .. }
+            | Part::ToolCall { .. }
+            | Part::ToolResult { .. }
+            | Part::Compaction { .. }
+            | Part::Context { .. } => part,
         }
     }
 
@@ -275,6 +286,7 @@ fn spoken_chars(message: &HistoryMessage) -> usize {
             Part::ToolCall { input, .. } => input.to_string().len(),
             Part::ToolResult { outcome, .. } => serde_json::to_string(outcome).map_or(0, |json| json.len()),
             Part::Context { content, .. } => content.len(),
+            Part::Compaction { .. } => 0,
         })
         .sum()
 }

@@ -287,6 +287,11 @@ impl Appender {
                     self.begin_anew(&mut batch).await?;
                     continue;
                 }
+                // Redis came back without the stream's end.
+                Ok(Appended::Gap(last)) if last + 1 < batch.first => {
+                    self.begin_anew(&mut batch).await?;
+                    continue;
+                }
                 Ok(Appended::Gap(last)) => {
                     tracing::error!(turn.id = %self.turn, expected = batch.first, stored = last, "the stream does not end where it should");
                     return None;

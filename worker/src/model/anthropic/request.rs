@@ -179,7 +179,7 @@ fn assistant<'a>(parts: &[&'a Part]) -> Vec<Block<'a>> {
         Part::ToolCall { id, name, input } => {
             Some(Content::ToolUse { id: id.as_str(), name, input: history::arguments(input) }.into())
         }
-        Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Context { .. } => None,
+        Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => None,
     };
     parts.iter().filter_map(block).collect()
 }

@@ -123,7 +123,7 @@ fn assistant<'a>(parts: &[&'a Part]) -> Message<'a> {
         match part {
             Part::Text { text, .. } => texts.push(text.as_str()),
             Part::ToolCall { id, name, input } => tool_calls.push(call(id.as_str(), name, input)),
-            Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Context { .. } => {}
+            Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => {}
         }
     }
     Message::Assistant { content: (!texts.is_empty()).then(|| texts.join("\n\n")), tool_calls }
