@@ -8,6 +8,7 @@ use copilot_shared::seal::SealError;
 use copilot_shared::session::Session;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
+use copilot_shared::workspace::Workspaces;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -16,6 +17,7 @@ use crate::auth::Place;
 use crate::relay::Relay;
 
 pub mod administer_turns;
+pub mod attachments;
 pub mod cancel_turn;
 pub mod check_health;
 pub mod claim_session;
@@ -23,6 +25,7 @@ pub mod create_session;
 pub mod dead_letters;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod files;
 pub mod grant_credits;
 pub mod impersonate;
 pub mod publication;
@@ -41,6 +44,7 @@ pub struct App {
     publisher: Publisher,
     relay: Relay,
     ledger: Ledger,
+    workspaces: Workspaces,
     analytics: Analytics,
     publications: Publications,
     stop: CancellationToken,
@@ -59,6 +63,8 @@ pub struct Foundations {
     pub relay: Relay,
     /// Credits.
     pub ledger: Ledger,
+    /// Users' files.
+    pub workspaces: Workspaces,
     /// Who is told what happens.
     pub analytics: Analytics,
 }
@@ -91,9 +97,9 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger, analytics } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, workspaces, analytics } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, analytics, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, workspaces, analytics, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

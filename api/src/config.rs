@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig};
 use copilot_shared::telemetry::LogConfig;
+use copilot_shared::workspace::WorkspaceConfig;
 
 use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
 use crate::auth::{DEVELOPMENT_KEY, Gate, KeyError, SignAlgorithm, UserRole};
@@ -65,6 +66,9 @@ pub struct ServeConfig {
     /// What users have and spend.
     #[command(flatten)]
     pub credits: CreditConfig,
+    /// Users' files.
+    #[command(flatten)]
+    pub workspace: WorkspaceConfig,
     /// Who is told what happens.
     #[command(flatten)]
     pub analytics: AnalyticsConfig,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{PartId, ToolCallId};
+use crate::id::{FileId, PartId, ToolCallId};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -86,6 +86,17 @@ pub enum Part {
         /// What it said.
         content: String,
     },
+    /// A file of the workspace that belongs to the user's message.
+    File {
+        /// The file.
+        id: FileId,
+        /// What it is called.
+        name: String,
+        /// Its type.
+        mime_type: String,
+        /// Its size in bytes.
+        size_bytes: i64,
+    },
 }
 
 /// How a tool call ended.
@@ -108,6 +119,7 @@ pub fn text_of(parts: &[Part]) -> String {
             | Part::ToolCall { .. }
             | Part::ToolResult { .. }
             | Part::Compaction { .. }
+            | Part::File { .. }
             | Part::Context { .. } => None,
         })
         .collect()

@@ -22,8 +22,9 @@ mod text;
 mod upload;
 
 pub use config::WorkspaceConfig;
-pub use path::{FilePath, PathError, file_name, mime_type_of};
+pub use path::{FilePath, PathError, extension_of, file_name, mime_type_of};
 pub use text::{TextRange, is_image, is_text};
+use upload::Room;
 pub use upload::Upload;
 
 /// A file.
@@ -133,7 +134,7 @@ pub enum WorkspaceError {
 /// When it shows that a quota is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noticed {
-    /// Before the first byte.
+    /// When the upload began, or as soon as it was longer than what was free then.
     Before,
     /// When the file was complete: others had been written meanwhile.
     After,
@@ -196,7 +197,8 @@ impl Workspaces {
         }
         let blob = BlobKey::new(workspace, Uuid::now_v7());
         self.store.note_loose_blob(&blob, UPLOAD_PATIENCE).await?;
-        Ok(Upload::new(self.clone(), workspace, target, blob))
+        let room = usage.limit_bytes.saturating_sub(usage.used_bytes).saturating_add(replaced);
+        Ok(Upload::new(self.clone(), workspace, target, blob, Room { bytes: room.max(0).unsigned_abs(), usage }))
     }
 
     /// Writes a file that is at hand as a whole.
@@ -214,6 +216,11 @@ impl Workspaces {
     /// The user's file at a path.
     pub async fn find_at(&self, user: &UserId, path: &FilePath) -> Result<Option<File>, StoreError> {
         self.store.find_file_at(user, path).await
+    }
+
+    /// Has the user ever written a file?
+    pub async fn exists(&self, user: &UserId) -> Result<bool, StoreError> {
+        self.store.has_workspace(user).await
     }
 
     /// Those of the user's files that have these ids, in the order of the ids.

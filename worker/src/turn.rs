@@ -14,6 +14,7 @@ use crate::running::Signals;
 use crate::tools::Breaker;
 use crate::worker::Worker;
 
+mod attachments;
 mod calls;
 mod persist;
 mod prompt;
@@ -23,6 +24,7 @@ mod step;
 mod title;
 mod writer;
 
+pub use attachments::Sight;
 use persist::Persistence;
 use prompt::Prompt;
 use room::Room;
@@ -202,7 +204,17 @@ impl Attempt {
     }
 
     async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
-        let request = prompt.request(&self.worker, &self.turn);
+        let files = attachments::read(
+            &self.worker.resources.workspaces,
+            self.turn.user_id.as_ref(),
+            &prompt.history,
+            self.worker.sight,
+        );
+        let files = tokio::select! {
+            () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
+            files = files => files,
+        };
+        let request = prompt.request(&self.worker, &self.turn, files);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;

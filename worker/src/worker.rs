@@ -20,6 +20,7 @@ use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
+use crate::turn::Sight;
 use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::{intake, lease};
 
@@ -41,6 +42,8 @@ pub struct Worker {
     pub title_model: Option<(Arc<dyn Model>, String)>,
     /// How much of a conversation it is told.
     pub window: Budget,
+    /// Can the model see pictures?
+    pub sight: Sight,
     /// What the model may call.
     pub tools: Toolbox,
     /// What tools may use.
@@ -123,6 +126,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model_name: config.model.chat_model.clone(),
         title_model,
         window: config.model.window(),
+        sight: config.model.sight(),
         tools: Toolbox::built_in()?,
         resources: Resources { store: store.clone(), workspaces: workspaces.clone() },
         analytics,

@@ -1,17 +1,18 @@
 //! Accepting a message: the turn that answers it is saved, then published.
 
 use copilot_shared::analytics::Event;
-use copilot_shared::id::{MessageId, TurnId};
-use copilot_shared::message::Part;
+use copilot_shared::id::{FileId, MessageId, TurnId};
+use copilot_shared::message::{Part, text_of};
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
 use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreError, SubmitError, Submitted};
 use copilot_shared::stream::StreamError;
 use copilot_shared::turn::{Turn, TurnStatus};
+use copilot_shared::workspace::{File, WorkspaceError};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::App;
+use super::attachments::{InlineFile, enriched, part};
 use crate::relay::{Frames, Start};
 
 /// A message that a client submits.
@@ -22,7 +23,9 @@ pub struct Submission {
     /// What the user was looking at: where it was, and what it said.
     pub context: Option<(String, String)>,
     /// Files that belong to the message.
-    pub file_ids: Vec<Uuid>,
+    pub file_ids: Vec<FileId>,
+    /// Files that come with it.
+    pub files: Vec<InlineFile>,
     /// The message's id, if the client chose it.
     pub message_id: Option<MessageId>,
     /// What makes the submit the same as an earlier one.
@@ -39,6 +42,23 @@ pub struct Accepted {
     pub position: i64,
     /// The chunks as they come, or a replay if it was submitted before.
     pub start: Start,
+}
+
+/// Why a message was not accepted. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitTurnError {
+    /// The turn was refused.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A file that came with it cannot be taken here.
+    #[error("files cannot be sent with a message here")]
+    UnsupportedFile,
+    /// A file that came with it was not stored.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why a stream cannot be attached to.
@@ -59,10 +79,22 @@ impl App {
         session: &Session,
         caller: &Caller,
         submission: Submission,
-    ) -> Result<Accepted, SubmitError> {
-        let new = new_turn(session, &submission);
-        let submitted = self.store.submit(session.id, caller, &new).await?;
-        self.tell_of_message(session, caller, &submission, &submitted);
+    ) -> Result<Accepted, SubmitTurnError> {
+        let user = caller.user_id();
+        let attached = self.attach_files(session.id, user, &submission.file_ids, &submission.files).await?;
+        let new = new_turn(session, &submission, &attached.files);
+        let submitted = self.store.submit(session.id, caller, &new).await;
+        // What may have been accepted all the same keeps its files.
+        let unused = match &submitted {
+            Ok(Submitted::Repeated(_)) => true,
+            Ok(_) | Err(SubmitError::Store(_)) => false,
+            Err(_) => true,
+        };
+        if unused && let Some(user) = user {
+            self.detach(user, &attached.made).await;
+        }
+        let submitted = submitted?;
+        self.tell_of_message(session, caller, &new, &submitted);
         match submitted {
             Submitted::Ready(turn) => {
                 self.publish_soon([turn.id]);
@@ -87,12 +119,12 @@ impl App {
         }
     }
 
-    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+    fn tell_of_message(&self, session: &Session, caller: &Caller, new: &NewTurn, submitted: &Submitted) {
         let turn_id = match submitted {
             Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
             Submitted::Repeated(_) => return,
         };
-        let message_length = submission.text.chars().count();
+        let message_length = text_of(&new.parts).chars().count();
         self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
     }
 
@@ -126,19 +158,25 @@ pub(super) fn by(caller: &Caller) -> &str {
     caller.actor()
 }
 
-fn new_turn(session: &Session, submission: &Submission) -> NewTurn {
+fn new_turn(session: &Session, submission: &Submission, files: &[File]) -> NewTurn {
     let context = submission.context.clone().map(|(url, content)| Part::Context { url, content });
-    let text = Part::Text { id: None, text: submission.text.clone() };
-    let parts: Vec<Part> = context.into_iter().chain([text]).collect();
+    let text = Part::Text { id: None, text: enriched(&submission.text, files) };
+    let parts: Vec<Part> = context.into_iter().chain([text]).chain(files.iter().map(part)).collect();
     let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
     let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()));
-    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, &parts, &submission.file_ids) });
+    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, submission) });
     NewTurn { id: TurnId::generate(), message_id, parts, on_busy: submission.on_busy, idempotency }
 }
 
-/// What the body means: what to do while the session is busy is no part of it.
-fn body_hash(session: &Session, parts: &[Part], file_ids: &[Uuid]) -> [u8; 32] {
-    Sha256::digest(serde_json::json!([session.id, parts, file_ids]).to_string()).into()
+/// What the body means: what to do while the session is busy is no part of it, nor is what has
+/// become of its files since.
+fn body_hash(session: &Session, submission: &Submission) -> [u8; 32] {
+    let Submission { text, context, file_ids, files, .. } = submission;
+    let mut body = serde_json::json!([session.id, context, text, file_ids]);
+    if let Some(body) = body.as_array_mut() {
+        body.extend(files.iter().map(|file| serde_json::json!([file.name, file.hash()])));
+    }
+    Sha256::digest(body.to_string()).into()
 }
 
 #[cfg(test)]
@@ -164,6 +202,7 @@ mod tests {
             text: text.into(),
             context: None,
             file_ids: Vec::new(),
+            files: Vec::new(),
             message_id: None,
             key: Some("k".into()),
             on_busy: OnBusy::Enqueue,
@@ -171,7 +210,7 @@ mod tests {
     }
 
     fn hash(session: &Session, submission: &Submission) -> [u8; 32] {
-        new_turn(session, submission).idempotency.unwrap().body_hash
+        new_turn(session, submission, &[]).idempotency.unwrap().body_hash
     }
 
     #[test]
@@ -189,7 +228,7 @@ mod tests {
         assert_ne!(base, hash(&session(), &submission("a")));
         let with_context = Submission { context: Some(("u".into(), "c".into())), ..submission("a") };
         assert_ne!(base, hash(&one, &with_context));
-        let with_file = Submission { file_ids: vec![Uuid::nil()], ..submission("a") };
+        let with_file = Submission { file_ids: vec![FileId::generate()], ..submission("a") };
         assert_ne!(base, hash(&one, &with_file));
     }
 
@@ -197,7 +236,7 @@ mod tests {
     fn the_message_id_is_the_key_where_there_is_no_other() {
         let id = MessageId::generate();
         let submission = Submission { message_id: Some(id), key: None, ..submission("a") };
-        let new = new_turn(&session(), &submission);
+        let new = new_turn(&session(), &submission, &[]);
         assert_eq!(new.message_id, id);
         assert_eq!(new.idempotency.unwrap().key, id.to_string());
     }
@@ -205,6 +244,6 @@ mod tests {
     #[test]
     fn without_a_key_nothing_is_idempotent() {
         let submission = Submission { key: None, ..submission("a") };
-        assert!(new_turn(&session(), &submission).idempotency.is_none());
+        assert!(new_turn(&session(), &submission, &[]).idempotency.is_none());
     }
 }

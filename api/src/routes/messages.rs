@@ -114,7 +114,7 @@ impl Said {
                     said.answers = Some(id.as_str().to_owned());
                     said.text.push_str(&outcome_text(outcome));
                 }
-                Part::Reasoning { .. } | Part::Compaction { .. } | Part::Context { .. } => {}
+                Part::Reasoning { .. } | Part::Compaction { .. } | Part::Context { .. } | Part::File { .. } => {}
             }
         }
         said

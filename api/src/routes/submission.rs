@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use copilot_shared::id::MessageId;
+use copilot_shared::id::{FileId, MessageId};
 use copilot_shared::message::strip_controls;
 use copilot_shared::store::OnBusy;
 use poem::http::StatusCode;
@@ -17,6 +19,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::submission_schema::SubmitBody;
+use crate::app::attachments::InlineFile;
 use crate::app::submit_turn::Submission;
 use crate::body;
 use crate::problem::{Code, FieldError, Problem};
@@ -124,14 +127,20 @@ struct WireContext {
 }
 
 #[derive(Deserialize)]
-#[serde(try_from = "Vec<Uuid>")]
-struct FileIds(Vec<Uuid>);
+#[serde(try_from = "Vec<String>")]
+struct FileIds(Vec<FileId>);
 
-impl TryFrom<Vec<Uuid>> for FileIds {
+impl TryFrom<Vec<String>> for FileIds {
     type Error = String;
 
-    fn try_from(ids: Vec<Uuid>) -> Result<Self, Self::Error> {
-        if ids.len() > FILES { Err(format!("at most {FILES} files, not {}", ids.len())) } else { Ok(Self(ids)) }
+    /// What is no id is nobody's file, and left out like one (`usage-tools.md` §5.4).
+    fn try_from(ids: Vec<String>) -> Result<Self, Self::Error> {
+        if ids.len() > FILES {
+            return Err(format!("at most {FILES} files, not {}", ids.len()));
+        }
+        // Hyphenated: other spellings of a UUID are no ids here.
+        let id = |text: &String| text.parse().ok().filter(|_| text.len() == 36);
+        Ok(Self(ids.iter().filter_map(id).collect()))
     }
 }
 
@@ -181,6 +190,10 @@ struct UiPart {
     #[serde(rename = "type")]
     kind: String,
     text: Option<PlainText>,
+    url: Option<String>,
+    #[serde(rename = "mediaType")]
+    media_type: Option<String>,
+    filename: Option<String>,
 }
 
 impl SubmitBytes {
@@ -193,10 +206,15 @@ impl SubmitBytes {
     pub(super) fn submission(&self, header: Option<String>) -> Result<Submission, Problem> {
         self.check_size()?;
         let wire: Wire<'_> = body::parse(&self.0)?;
+        let mut file_ids = wire.file_ids.map(|ids| ids.0).unwrap_or_default();
+        let mut files = Vec::new();
         let text = match (&wire.messages, wire.message) {
             (Some(messages), _) => {
                 check_trigger(wire.trigger.as_deref(), wire.ui_message_id.is_some())?;
-                ui_text(messages)?
+                let said = UiSaid::of(messages)?;
+                file_ids.extend(said.file_ids);
+                files = said.files;
+                said.text
             }
             (None, Some(MessageText(text))) => text,
             (None, None) => return Err(Problem::invalid(FieldError::in_body("message", "missing", "Field required"))),
@@ -205,7 +223,8 @@ impl SubmitBytes {
         Ok(Submission {
             text,
             context: wire.context.map(|context| (context.url.0, context.content.0)),
-            file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
+            file_ids,
+            files,
             key: check_key(header, message_id)?,
             message_id,
             on_busy: on_busy(wire.on_busy),
@@ -245,21 +264,75 @@ fn check_trigger(trigger: Option<&str>, replaces: bool) -> Result<(), Problem> {
     }
 }
 
-fn ui_text(LastMessage(last): &LastMessage<'_>) -> Result<String, Problem> {
-    let no_user_message = || unprocessable(Code::NoUserMessage, "The last of the messages must be the user's.");
-    let last = last.ok_or_else(no_user_message)?;
-    let message: UiMessage = body::parse(last.get().as_bytes())?;
-    if message.role != "user" {
-        return Err(no_user_message());
+/// What the user says in the AI SDK's form.
+struct UiSaid {
+    text: String,
+    file_ids: Vec<FileId>,
+    files: Vec<InlineFile>,
+}
+
+impl UiSaid {
+    fn of(LastMessage(last): &LastMessage<'_>) -> Result<Self, Problem> {
+        let no_user_message = || unprocessable(Code::NoUserMessage, "The last of the messages must be the user's.");
+        let last = last.ok_or_else(no_user_message)?;
+        let message: UiMessage = body::parse(last.get().as_bytes())?;
+        if message.role != "user" {
+            return Err(no_user_message());
+        }
+        let mut said = Self { text: String::new(), file_ids: Vec::new(), files: Vec::new() };
+        for part in message.parts {
+            match part.kind.as_str() {
+                "text" => said.text.extend(part.text.map(|text| text.0)),
+                "file" => said.file(part)?,
+                _ => {}
+            }
+        }
+        if said.file_ids.len() + said.files.len() > FILES {
+            let why = format!("at most {FILES} files");
+            return Err(Problem::invalid(FieldError::in_body("messages", "value_error", why)));
+        }
+        let only_files = said.text.trim().is_empty() && !(said.file_ids.is_empty() && said.files.is_empty());
+        if !only_files {
+            let text = MessageText::try_from(said.text)
+                .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
+            said.text = text.0;
+        }
+        Ok(said)
     }
-    if message.parts.iter().any(|part| part.kind == "file") {
-        return Err(unprocessable(Code::UnsupportedPart, "Parts of type file are not supported yet."));
+
+    /// Takes a file that the message holds in full, or one of the workspace that it names.
+    fn file(&mut self, part: UiPart) -> Result<(), Problem> {
+        let url = part.url.unwrap_or_default();
+        if let Some(id) = url.strip_prefix("workspace://").and_then(|id| id.split('#').next()?.parse().ok()) {
+            self.file_ids.push(id);
+            return Ok(());
+        }
+        let (said, content) = data_url(&url).ok_or_else(|| {
+            unprocessable(Code::UnsupportedPart, "A part of type file must have a data: URL in base64.")
+        })?;
+        let mime_type = part.media_type.as_deref().and_then(essence).or_else(|| essence(said));
+        let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+        self.files.push(InlineFile { name: part.filename, mime_type, content });
+        Ok(())
     }
-    let texts = message.parts.into_iter().filter(|part| part.kind == "text").filter_map(|part| part.text);
-    let joined: String = texts.map(|text| text.0).collect();
-    let text = MessageText::try_from(joined)
-        .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
-    Ok(text.0)
+}
+
+/// The type and the bytes of a data URL in base64 (RFC 2397).
+fn data_url(url: &str) -> Option<(&str, Bytes)> {
+    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+    let media_type = head.strip_suffix(";base64")?;
+    STANDARD.decode(data.trim()).ok().map(|content| (media_type, content.into()))
+}
+
+/// `type/subtype` without parameters; `None` for what is no such thing.
+fn essence(media_type: &str) -> Option<String> {
+    let essence = media_type.split(';').next()?.trim();
+    let token = |text: &str| {
+        (1..=100).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+    };
+    let (kind, subtype) = essence.split_once('/')?;
+    (token(kind) && token(subtype)).then(|| essence.to_ascii_lowercase())
 }
 
 fn check_key(header: Option<String>, message_id: Option<MessageId>) -> Result<Option<String>, Problem> {

@@ -23,7 +23,7 @@ use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::test::TestClient;
-use poem::{EndpointExt, Response};
+use poem::{Body, EndpointExt, Response};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
     pub(crate) credits: Mode,
+    /// Bytes of a user's files.
+    pub(crate) quota_bytes: Option<i64>,
     /// Instead of the log.
     pub(crate) analytics: Option<Analytics>,
     /// Instead of the development key's.
@@ -83,7 +85,7 @@ pub(crate) struct Ask<'a> {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
+    body: Option<Body>,
 }
 
 impl<'a> Ask<'a> {
@@ -110,8 +112,12 @@ impl<'a> Ask<'a> {
         self.raw(body.to_string()).header("content-type", "application/json")
     }
 
-    pub(crate) fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = Some(body.into());
+    pub(crate) fn raw(self, body: impl Into<Vec<u8>>) -> Self {
+        self.streamed(Body::from_vec(body.into()))
+    }
+
+    pub(crate) fn streamed(mut self, body: Body) -> Self {
+        self.body = Some(body);
         self
     }
 
@@ -243,8 +249,16 @@ impl Api {
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
         let ledger = Ledger::new(store.clone(), settings.credits);
         let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
-        let foundations =
-            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics };
+        let workspaces = services.workspaces(settings.quota_bytes.unwrap_or(1 << 30));
+        let foundations = Foundations {
+            store: store.clone(),
+            streams: streams.clone(),
+            publisher,
+            relay,
+            ledger,
+            workspaces,
+            analytics,
+        };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());

@@ -10,6 +10,10 @@ mod coverage;
 #[cfg(test)]
 mod credits;
 #[cfg(test)]
+mod attachments;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

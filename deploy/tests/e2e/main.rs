@@ -18,6 +18,7 @@ mod queue;
 mod resume;
 mod shutdown;
 mod system;
+mod tools;
 mod tracing;
 mod understanding;
 mod unread;

@@ -104,6 +104,12 @@ impl Store {
         Ok(sqlx::query_scalar(find).bind(user).fetch_one(&self.pool).await?)
     }
 
+    /// Has the user a workspace?
+    pub async fn has_workspace(&self, user: &UserId) -> Result<bool, StoreError> {
+        let has = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workspaces WHERE user_id = $1)");
+        Ok(has.bind(user).fetch_one(&self.pool).await?)
+    }
+
     /// Makes a file of a blob that was written.
     pub async fn place_file(
         &self,

@@ -142,6 +142,18 @@ pub fn mime_type_of(name: &str) -> String {
     mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream").to_owned()
 }
 
+/// What names of a type usually end with.
+pub fn extension_of(mime_type: &str) -> &'static str {
+    // The lists of the common ones begin with what is least common.
+    match mime_type {
+        "image/jpeg" => "jpg",
+        "text/plain" => "txt",
+        "text/markdown" => "md",
+        "text/html" => "html",
+        other => mime_guess::get_mime_extensions_str(other).and_then(<[_]>::first).copied().unwrap_or("bin"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +216,7 @@ mod tests {
         assert_eq!(mime_type_of("notes.txt"), "text/plain");
         assert_eq!(mime_type_of("a.PNG"), "image/png");
         assert_eq!(mime_type_of("what"), "application/octet-stream");
+        assert_eq!([extension_of("image/png"), extension_of("image/jpeg"), extension_of("x/y")], ["png", "jpg", "bin"]);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{File, Noticed, Target, WorkspaceError, Workspaces};
+use super::{File, Noticed, StorageUsage, Target, WorkspaceError, Workspaces};
 use crate::blobs::{BlobKey, BlobWriter};
 use crate::id::{FileId, WorkspaceId};
 use crate::store::PlaceError;
@@ -16,10 +16,20 @@ pub struct Upload {
     workspace: WorkspaceId,
     target: Target,
     blob: BlobKey,
+    room: Room,
     writer: Option<BlobWriter>,
     hash: Sha256,
     size: u64,
     fate: Fate,
+}
+
+/// What was free when an upload began. The last word is the database's, at the end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// How many bytes.
+    pub(super) bytes: u64,
+    /// What was used.
+    pub(super) usage: StorageUsage,
 }
 
 /// What is to become of the blob when the upload is dropped.
@@ -32,9 +42,15 @@ enum Fate {
 }
 
 impl Upload {
-    pub(super) fn new(workspaces: Workspaces, workspace: WorkspaceId, target: Target, blob: BlobKey) -> Self {
+    pub(super) fn new(
+        workspaces: Workspaces,
+        workspace: WorkspaceId,
+        target: Target,
+        blob: BlobKey,
+        room: Room,
+    ) -> Self {
         let writer = Some(workspaces.blobs.write(&blob));
-        Self { workspaces, workspace, target, blob, writer, hash: Sha256::new(), size: 0, fate: Fate::Delete }
+        Self { workspaces, workspace, target, blob, room, writer, hash: Sha256::new(), size: 0, fate: Fate::Delete }
     }
 
     /// Writes more bytes.
@@ -43,6 +59,9 @@ impl Upload {
         self.size = self.size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if self.size > limit {
             return Err(WorkspaceError::TooLarge(limit));
+        }
+        if self.size > self.room.bytes {
+            return Err(WorkspaceError::QuotaExceeded(self.room.usage, Noticed::Before));
         }
         self.hash.update(&bytes);
         if let Some(writer) = &mut self.writer {
@@ -90,7 +109,7 @@ impl Upload {
             PlaceError::Exists => WorkspaceError::Exists(file.path),
             PlaceError::QuotaExceeded { used_bytes, file_count } => {
                 let limit_bytes = self.workspaces.limits.quota_bytes;
-                let usage = super::StorageUsage { used_bytes, limit_bytes, file_count };
+                let usage = StorageUsage { used_bytes, limit_bytes, file_count };
                 WorkspaceError::QuotaExceeded(usage, Noticed::After)
             }
             PlaceError::Abandoned => WorkspaceError::Abandoned,

@@ -75,7 +75,7 @@ pub(super) fn text_of(part: &Part) -> std::borrow::Cow<'_, str> {
             None => output.to_string().into(),
         },
         Part::Context { content, .. } => content.into(),
-        Part::Compaction { .. } => "".into(),
+        Part::Compaction { .. } | Part::File { .. } => "".into(),
     }
 }
 

@@ -41,7 +41,7 @@ fn line(message: &HistoryMessage) -> String {
 fn said(part: &Part) -> Option<String> {
     let text = match part {
         // Thoughts are long, and what came of them was said.
-        Part::Reasoning { .. } | Part::Compaction { .. } => return None,
+        Part::Reasoning { .. } | Part::Compaction { .. } | Part::File { .. } => return None,
         Part::ToolCall { name, input, .. } => format!("[calls {name} with {input}]"),
         Part::Context { url, content } => format!("[looks at {url}: {content}]"),
         other @ (Part::Text { .. } | Part::ToolResult { .. }) => text_of(other).into_owned(),

@@ -114,6 +114,7 @@ impl Attempt {
             model: self.worker.model_name.clone(),
             system: SYSTEM.to_owned(),
             messages: vec![HistoryMessage { role: Role::User, parts: vec![Part::Text { id: None, text }] }],
+            files: Arc::default(),
             tools: std::sync::Arc::from([]),
             max_output_tokens: Some(LONGEST_SUMMARY),
             user: self.turn.user_id.clone(),

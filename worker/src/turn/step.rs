@@ -250,6 +250,7 @@ impl ModelCall {
             | Part::ToolCall { .. }
             | Part::ToolResult { .. }
             | Part::Compaction { .. }
+            | Part::File { .. }
             | Part::Context { .. } => part,
         }
     }
@@ -286,7 +287,7 @@ fn spoken_chars(message: &HistoryMessage) -> usize {
             Part::ToolCall { input, .. } => input.to_string().len(),
             Part::ToolResult { outcome, .. } => serde_json::to_string(outcome).map_or(0, |json| json.len()),
             Part::Context { content, .. } => content.len(),
-            Part::Compaction { .. } => 0,
+            Part::Compaction { .. } | Part::File { .. } => 0,
         })
         .sum()
 }

@@ -57,6 +57,7 @@ async fn name(worker: &Worker, session: SessionId) -> Result<(), TitleError> {
         model: model_name.clone(),
         system: SYSTEM.to_owned(),
         messages: vec![HistoryMessage { role: Role::User, parts: vec![Part::Text { id: None, text: excerpt }] }],
+        files: Arc::default(),
         tools: Arc::from([]),
         max_output_tokens: Some(20),
         user: None,

@@ -6,3 +6,7 @@ mod anthropic;
 mod openai;
 #[cfg(test)]
 mod provider;
+#[cfg(test)]
+mod tools;
+#[cfg(test)]
+mod turns;

@@ -87,7 +87,7 @@ impl Server {
         connect(&config)
     }
 
-    fn base_url(&self, provider: Provider) -> String {
+    pub(crate) fn base_url(&self, provider: Provider) -> String {
         match provider {
             Provider::Openai => format!("http://{}/v1", self.address),
             Provider::Anthropic => format!("http://{}", self.address),
@@ -119,10 +119,15 @@ pub(crate) fn config(provider: Provider, base_url: String) -> ModelConfig {
     }
 }
 
-/// The model behind the settings.
-pub(crate) fn connect(config: &ModelConfig) -> Arc<dyn Model> {
+/// What `main` does before anything else.
+pub(crate) fn install_tls() {
     static TLS: Once = Once::new();
     TLS.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+}
+
+/// The model behind the settings.
+pub(crate) fn connect(config: &ModelConfig) -> Arc<dyn Model> {
+    install_tls();
     config.connect("some-model").unwrap()
 }
 
@@ -209,6 +214,7 @@ pub(crate) fn question(text: &str) -> ModelRequest {
         model: "some-model".into(),
         system: "Be brief.".into(),
         messages: vec![HistoryMessage { role: Role::User, parts: vec![part] }],
+        files: std::sync::Arc::default(),
         tools: Vec::new().into(),
         max_output_tokens: None,
         user: None,
