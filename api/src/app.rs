@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::auth::Place;
 use crate::relay::Relay;
 
+pub mod administer_limits;
 pub mod administer_turns;
 pub mod attachments;
 pub mod cancel_turn;
@@ -31,11 +32,14 @@ pub mod impersonate;
 pub mod publication;
 pub mod read_credits;
 pub mod read_session;
+pub mod read_usage;
+pub mod reset_usage;
 pub mod resume_turn;
 pub mod submit_turn;
 pub mod understand_user;
 
 use publication::Publications;
+use read_usage::Usage;
 
 /// What the use cases work with.
 pub struct App {
@@ -46,6 +50,7 @@ pub struct App {
     ledger: Ledger,
     workspaces: Workspaces,
     analytics: Analytics,
+    usage: Usage,
     publications: Publications,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -67,6 +72,8 @@ pub struct Foundations {
     pub workspaces: Workspaces,
     /// Who is told what happens.
     pub analytics: Analytics,
+    /// What users use, and may use.
+    pub usage: Usage,
 }
 
 /// A session was not to be had.
@@ -97,9 +104,9 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger, workspaces, analytics } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, workspaces, analytics, usage } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, workspaces, analytics, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, workspaces, analytics, usage, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 use copilot_shared::workspace::WorkspaceConfig;
 
+use crate::app::read_usage::ResetTerms;
 use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
 use crate::auth::{DEVELOPMENT_KEY, Gate, KeyError, SignAlgorithm, UserRole};
 
@@ -63,6 +64,12 @@ pub struct ServeConfig {
     /// How turns are run and kept.
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// How much users may use.
+    #[command(flatten)]
+    pub usage: UsageConfig,
+    /// On what terms users may have their day reset.
+    #[command(flatten)]
+    pub reset: ResetConfig,
     /// What users have and spend.
     #[command(flatten)]
     pub credits: CreditConfig,
@@ -75,6 +82,24 @@ pub struct ServeConfig {
     /// How the process logs.
     #[command(flatten)]
     pub logs: LogConfig,
+}
+
+/// On what terms users may have their day reset.
+#[derive(Debug, Clone, Args)]
+pub struct ResetConfig {
+    /// Cents that a reset of a user's daily window costs; 0 if there are none to be had
+    #[arg(long, env, hide_env_values = true, default_value_t = 500, value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+    pub chat_rate_limit_reset_cost: i64,
+    /// Resets that a user may have in a UTC day; 0 for any number
+    #[arg(long, env, hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(i64).range(0..=1_000_000))]
+    pub chat_max_daily_resets: i64,
+}
+
+impl ResetConfig {
+    /// The terms.
+    pub fn terms(&self) -> ResetTerms {
+        ResetTerms { cost: self.chat_rate_limit_reset_cost, most: self.chat_max_daily_resets }
+    }
 }
 
 /// What `migrate` needs.

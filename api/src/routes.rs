@@ -18,6 +18,7 @@ mod credits;
 mod files;
 mod messages;
 mod models;
+mod moment;
 mod nullable;
 mod playground;
 mod queue;
@@ -28,7 +29,9 @@ mod submission;
 mod submission_schema;
 mod turns;
 mod understanding;
+mod usage;
 
+pub use moment::Moment;
 pub use nullable::Nullable;
 
 /// Groups of operations.
@@ -44,6 +47,8 @@ pub enum Tag {
     Queue,
     /// What is known of the caller, and what they might ask.
     Understanding,
+    /// Usage limits.
+    Usage,
     /// What the caller has and spent, in cents.
     Credits,
     /// The caller's files.
@@ -75,12 +80,14 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         turns::TurnRoutes,
         queue::QueueRoutes,
         understanding::UnderstandingRoutes,
+        usage::UsageRoutes,
         credits::CreditRoutes,
         files::FileRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
         admin::credits::AdminCreditRoutes,
         admin::dead_letters::DeadLetterRoutes,
+        admin::rate_limit::RateLimitRoutes,
     );
     OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
         "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \

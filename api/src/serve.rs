@@ -15,6 +15,7 @@ use copilot_shared::stream::{StreamError, Streams};
 use copilot_shared::telemetry::{self, TelemetryError};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::read_usage::Usage;
 use crate::app::{App, Foundations};
 use crate::config::{ConfigError, ServeConfig};
 use crate::openapi::DocumentError;
@@ -109,6 +110,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         ledger: config.credits.ledger(store.clone()),
         workspaces,
         analytics,
+        usage: Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() },
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };

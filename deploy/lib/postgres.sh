@@ -24,18 +24,23 @@ postgres_begin() {
   bin=$(postgres_bin) || die "$home was made by a PostgreSQL $(cat "$home/data/PG_VERSION"), which is not installed"
   [ -s "$home/data/PG_VERSION" ] || postgres_init "$bin" "$home"
   postgres_adopt "$home/data" && return
-  # Tests may lose their data, so they need not wait for the disk.
-  if [ "$SERVER_MODE" = throwaway ]; then options=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off); fi
+  # Tests may lose their data with the machine, so they need not wait for the disk; a crash of the
+  # server alone must lose nothing, since they crash it.
+  if [ "$SERVER_MODE" = throwaway ]; then options=(-c fsync=off -c full_page_writes=off); fi
   spawn postgres "$LOG_DIR/postgres.log" "${AS_OWNER[@]}" "$bin/postgres" -D "$home/data" -p "$POSTGRES_PORT" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400 "${options[@]}"
 }
 
 # Into a name of its own first, so that an interrupted start leaves nothing that looks like a cluster.
 postgres_init() { # BIN HOME
+  local auth=scram-sha-256
+  # In a debug build a client takes a tenth of a second of its processor for a SCRAM handshake, and
+  # tests that break connections shake hands all the time; here the password crosses the loopback only.
+  if [ "$SERVER_MODE" = throwaway ]; then auth=password; fi
   step "Creating a PostgreSQL cluster in $2"
   rm -rf "$2/new" "$2/data"
   server_secret | write_private "$2/password"
-  (cd "$2" && "${AS_OWNER[@]}" "$1/initdb" -D "$2/new" -U postgres --auth=scram-sha-256 --pwfile="$2/password" \
+  (cd "$2" && "${AS_OWNER[@]}" "$1/initdb" -D "$2/new" -U postgres --auth="$auth" --pwfile="$2/password" \
     -E UTF8 --locale=C.UTF-8 --no-sync) >>"$LOG_DIR/postgres.log" 2>&1 || die "initdb failed; see $LOG_DIR/postgres.log"
   rm "$2/password"
   mv "$2/new" "$2/data"
@@ -67,6 +72,10 @@ postgres_ready() {
   fi
   unset PGPASSWORD
 }
+
+# PostgreSQL's immediate shutdown: nothing is saved, no client is told. Killed outright, it would
+# leave its children behind.
+postgres_crash() { stop_process postgres QUIT 10; }
 
 # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave by itself.
 postgres_end() { stop_process postgres INT 30; }

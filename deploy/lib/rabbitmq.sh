@@ -84,6 +84,8 @@ rabbitmq_answers() {
   ) 2>/dev/null
 }
 
+rabbitmq_crash() { stop_process rabbitmq KILL 5; }
+
 # While it boots it is deaf to SIGTERM, and has nothing to save either.
 rabbitmq_end() {
   if is_running rabbitmq && ! rabbitmq_answers; then signal_process rabbitmq KILL; fi

@@ -122,6 +122,28 @@ services_env() {
   done
 }
 
+# Takes one private server away, as a crash does or in order. The others go on.
+server_break() { # SERVER crash|stop
+  is_running "$1" || die "$1 is no private server of $DATA_DIR"
+  if [ "$2" = crash ]; then
+    "$1_crash"
+  elif [ "$1" = rabbitmq ]; then
+    # Its epmd stays, as that of a system does.
+    stop_process rabbitmq TERM 30
+  else
+    "$1_end"
+  fi
+}
+
+# Brings it back, with what it had stored, or `empty`.
+server_mend() { # SERVER [empty]
+  choose_ports
+  prepare_servers_dir "$1"
+  if [ "${2:-}" = empty ]; then rm -rf "${SERVERS_DIR:?}/$1"; fi
+  "$1_begin"
+  "$1_ready"
+}
+
 # Stops what was started for this data directory, whoever started it.
 services_end() {
   local server running=()

@@ -7,11 +7,18 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
 use crate::analytics::{Analytics, Delivery, Environment, Pace, PostHog, PostHogError};
+use crate::clock::Clock;
 use crate::credit::{Amount, Cents};
+use crate::flags::{Flags, WrittenFlags};
 use crate::ledger::{Ledger, Mode};
+use crate::limits::LimitBook;
+use crate::meter::{FailPolicy, Meter, MeterSettings};
 use crate::queue::{Broker, Topology};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::stream::{StreamError, StreamSettings, Streams};
+use crate::usage::limits::TokenLimits;
+use crate::usage::weight::HEAVIEST;
+use crate::windows::Windows;
 
 /// Where the servers are.
 #[derive(Clone, Args)]
@@ -68,6 +75,43 @@ pub struct TurnConfig {
     /// streams before they are cut
     #[arg(long, env, hide_env_values = true, default_value_t = 30)]
     pub shutdown_grace_seconds: u64,
+}
+
+/// How much users may use.
+#[derive(Debug, Clone, Args)]
+pub struct UsageConfig {
+    /// Weighted tokens that a user may use in a UTC day; 0 for no limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 2_500_000, value_parser = tokens(0))]
+    pub chat_daily_token_limit: i64,
+    /// Weighted tokens that a user may use in an ISO week; 0 for no limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 12_500_000, value_parser = tokens(0))]
+    pub chat_weekly_token_limit: i64,
+    /// Weighted tokens that an accepted turn reserves, beside those of its message, until it has
+    /// used them or ended; bounds what turns at once can use beyond a limit
+    #[arg(long, env, hide_env_values = true, default_value_t = 2_000, value_parser = tokens(1))]
+    pub chat_turn_token_estimate: i64,
+    /// What happens while the usage counters cannot be read: `closed` refuses, `open` lets pass
+    #[arg(long, env, hide_env_values = true, value_enum, default_value_t = FailPolicy::Closed)]
+    pub rate_limit_fail: FailPolicy,
+    /// Feature flags as JSON: `{"defaults": {FLAG: VALUE}, "users": {USER: {FLAG: VALUE}}}`; the flags
+    /// `copilot-daily-token-limit` and `copilot-weekly-token-limit` go before the limits above
+    #[arg(long, env, hide_env_values = true, default_value = "{}")]
+    pub feature_flags: WrittenFlags,
+}
+
+/// A number of tokens, in the range in which every part of the system counts exactly.
+fn tokens(least: i64) -> impl clap::builder::TypedValueParser<Value = i64> {
+    clap::value_parser!(i64).range(least..=HEAVIEST)
+}
+
+impl UsageConfig {
+    /// The meter over these servers.
+    pub fn meter(&self, store: &Store, streams: &Streams) -> Meter {
+        let configured = TokenLimits { daily: self.chat_daily_token_limit, weekly: self.chat_weekly_token_limit };
+        let limits = LimitBook::new(store.clone(), Flags::of(self.feature_flags.clone()), configured);
+        let settings = MeterSettings { fail: self.rate_limit_fail, estimate: self.chat_turn_token_estimate };
+        Meter::new(Windows::over(streams), limits, Clock::system(), settings)
+    }
 }
 
 /// What users have and spend.

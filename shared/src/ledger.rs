@@ -5,7 +5,7 @@ use chrono::Utc;
 
 use crate::credit::{Amount, Cents, Metadata, Transaction, TransactionKey};
 use crate::id::UserId;
-use crate::store::{GrantError, Recorded, SpendError, Store, StoreError};
+use crate::store::{ChargeError, GrantError, NewReset, PaidReset, Recorded, SpendError, Store, StoreError};
 
 /// What everybody has where credits are disabled: enough for whoever looks whether there is some.
 const DISABLED_BALANCE: Cents = Cents(100);
@@ -56,6 +56,14 @@ impl Ledger {
         self.store.ensure_user(user).await?;
         self.fill_up(user, refill).await?;
         self.store.spend_credits(user, amount, key, metadata).await
+    }
+
+    /// Takes what a reset of a user's day costs, and writes the reset down with it.
+    pub async fn charge_reset(&self, new: &NewReset) -> Result<PaidReset, ChargeError> {
+        let Mode::Enabled { refill } = self.mode else { return Err(ChargeError::Disabled) };
+        self.store.ensure_user(&new.user).await?;
+        self.fill_up(&new.user, refill).await?;
+        self.store.charge_reset(new).await
     }
 
     /// Gives an amount to a known user, once a key. This is also how a spend is taken back

@@ -21,16 +21,23 @@ pub mod blobs;
 pub mod queue;
 pub mod store;
 pub mod stream;
+pub mod windows;
 
 // What more than one process decides over them.
 pub mod ledger;
+pub mod limits;
+pub mod meter;
 pub mod reconciler;
+pub mod reset;
 pub mod seal;
+pub mod settlement;
 pub mod workspace;
 
 // What every process needs to live.
+pub mod clock;
 pub mod compaction;
 pub mod config;
+pub mod flags;
 pub mod lifecycle;
 pub mod ops;
 pub mod telemetry;

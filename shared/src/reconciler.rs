@@ -1,19 +1,25 @@
 //! Finds and heals what a death left behind: unpublished outbox entries, lapsed leases, overdue
-//! turns, stops that nobody carried out, streams without their last chunk.
+//! turns, stops that nobody carried out, streams without their last chunk, usage that no counter
+//! tells, reservations without a turn.
 //!
 //! Every process runs one. Each step takes rows that others skip, or is harmless when done twice.
 
 use std::time::Duration;
 
+use chrono::Utc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::id::TurnId;
 use crate::queue::Publisher;
+use crate::reset::end_left_behind;
 use crate::seal::{SealError, end_without_worker, seal};
+use crate::settlement::{release_orphans, settle_overdue};
 use crate::store::{Store, StoreError};
 use crate::stream::Streams;
 use crate::turn::{ErrorCode, Failure, TurnEnd};
+use crate::windows::Windows;
 
 /// How often the outbox and the leases are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -83,6 +89,7 @@ impl Reconciler {
             self.fail_overdue().await?;
             self.end_uncancelled().await?;
             self.seal_unsealed().await?;
+            self.settle().await?;
             self.store.forget_old_keys().await?;
         }
         Ok(())
@@ -126,6 +133,16 @@ impl Reconciler {
                 self.publish(&next).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn settle(&self) -> Result<(), SealError> {
+        let (windows, now) = (Windows::over(&self.streams), Utc::now());
+        count("unsettled_steps", settle_overdue(&self.store, &windows, now).await?);
+        count("orphaned_reservations", release_orphans(&self.store, &windows, now).await?);
+        count("unfinished_resets", end_left_behind(&self.store, &windows, &Clock::system()).await?);
+        let unsettled = u32::try_from(self.store.count_unsettled().await?).unwrap_or(u32::MAX);
+        metrics::gauge!("copilot_unsettled_steps").set(unsettled);
         Ok(())
     }
 

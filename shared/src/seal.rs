@@ -1,16 +1,21 @@
-//! Ending a turn where no worker does: its row, then the last chunks of its stream.
+//! Ending a turn where no worker does: its row, then its settlement, then the last chunks of its stream.
 //!
-//! The row ends first. Whoever dies between the two leaves an ended row with an unsealed stream,
-//! which the reconciler finds; nobody ever leaves a sealed stream with a row in flight.
+//! The row ends first. Whoever dies in between leaves an ended row with an unsealed stream, which
+//! the reconciler finds; nobody ever leaves a sealed stream with a row in flight, or with a
+//! reservation.
+
+use chrono::Utc;
 
 use crate::chunk::{Chunk, Frame};
 use crate::compaction;
 use crate::fold::Fold;
 use crate::id::TurnId;
 use crate::message::{HistoryMessage, Part, Role, ToolOutcome};
+use crate::settlement::{SettlementError, settle_ended};
 use crate::store::{Fenced, Seized, Store, StoreError};
 use crate::stream::{Append, Appended, StreamError, Streams};
 use crate::turn::{Turn, TurnEnd};
+use crate::windows::Windows;
 
 /// A turn could not be ended or sealed for the moment.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +28,31 @@ pub enum SealError {
     Stream(#[from] StreamError),
 }
 
+impl From<SettlementError> for SealError {
+    fn from(error: SettlementError) -> Self {
+        match error {
+            SettlementError::Store(error) => Self::Store(error),
+            SettlementError::Windows(error) => Self::Stream(error.into()),
+        }
+    }
+}
+
 /// A stream that is begun anew counts on from far behind the last committed chunk: nobody knows
 /// how many followed it, and a cursor of the lost stream must never fit into the new one.
 const LOST_STREAM_JUMP: u64 = 1_000_000;
 
-/// Gives an ended turn's stream its last chunk. True if it is there now. Whoever finds it missing
-/// may call this: the row has ended, so nobody else writes.
+/// Settles an ended turn and gives its stream its last chunk. True if that is there now. Whoever
+/// finds it missing may call this: the row has ended, so nobody else writes.
 pub async fn seal(store: &Store, streams: &Streams, turn: &Turn) -> Result<bool, SealError> {
     let Some(end) = TurnEnd::of(turn) else { return Ok(false) };
+    match settle_ended(store, &Windows::over(streams), turn, Utc::now()).await {
+        Err(error) if error.is_passing() => return Err(error.into()),
+        // A stream need not stay open until somebody has put a user's counters right.
+        Err(error) => {
+            tracing::error!(turn.id = %turn.id, error = &error as &dyn std::error::Error, "an ended turn is not settled");
+        }
+        Ok(()) => {}
+    }
     let mut turn = turn.clone();
     let sealed = loop {
         let fold = match take_stream(store, streams, &turn).await? {
@@ -69,7 +91,9 @@ async fn last_batch(store: &Store, turn: &Turn, end: &TurnEnd, mut fold: Fold) -
                 chunks.extend(chunks_of(part));
             }
         }
-        chunks.iter().for_each(|chunk| fold.apply(chunk.clone()));
+        for chunk in &chunks {
+            fold.apply(chunk.clone());
+        }
     }
     chunks.extend(fold.ending(turn.id, end));
     let frames: Vec<Frame> = chunks.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();

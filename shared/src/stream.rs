@@ -170,6 +170,11 @@ impl Streams {
         self.settings.ttl
     }
 
+    /// The connections for commands, the prefix of keys, and whether the server is a cluster.
+    pub(crate) fn connections(&self) -> (Pool, String, bool) {
+        (self.pool.clone(), self.settings.prefix.clone(), self.config.server.is_clustered())
+    }
+
     fn key(&self, turn: TurnId, what: &str) -> String {
         format!("{}turn:{{{turn}}}:{what}", self.settings.prefix)
     }

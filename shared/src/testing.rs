@@ -19,6 +19,7 @@ use crate::blobs::Blobs;
 use crate::queue::{Broker, Publisher, Topology};
 use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
+use crate::windows::Windows;
 use crate::workspace::{WorkspaceLimits, Workspaces};
 
 mod witness;
@@ -45,14 +46,42 @@ pub struct Services {
     pub workspace_dir: PathBuf,
 }
 
-fn server(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run deploy/test, or name a server"))
+/// Where the servers are.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    /// `DATABASE_URL`.
+    pub database_url: String,
+    /// `REDIS_URL`.
+    pub redis_url: String,
+    /// `RABBITMQ_URL`.
+    pub rabbitmq_url: String,
+}
+
+impl Servers {
+    /// Those that the environment names.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let server = |variable: &str| {
+            std::env::var(variable)
+                .unwrap_or_else(|_| panic!("{variable} is not set; run deploy/test, or name a server"))
+        };
+        Self {
+            database_url: server("DATABASE_URL"),
+            redis_url: server("REDIS_URL"),
+            rabbitmq_url: server("RABBITMQ_URL"),
+        }
+    }
 }
 
 impl Services {
-    /// Makes the corner, with a migrated database.
+    /// Makes the corner, with a migrated database, on the servers that the environment names.
     pub async fn isolated() -> Self {
-        let admin_url = server("DATABASE_URL");
+        Self::isolated_on(Servers::from_env()).await
+    }
+
+    /// The same on these servers.
+    pub async fn isolated_on(servers: Servers) -> Self {
+        let admin_url = servers.database_url;
         let name = format!("t{}", Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(&admin_url).await.expect("PostgreSQL cannot be reached");
         admin
@@ -64,8 +93,8 @@ impl Services {
             database_url: format!("{server_url}/{name}"),
             database: name.clone(),
             admin_url: admin_url.clone(),
-            redis_url: server("REDIS_URL"),
-            rabbitmq_url: server("RABBITMQ_URL"),
+            redis_url: servers.redis_url,
+            rabbitmq_url: servers.rabbitmq_url,
             redis_prefix: format!("{name}:"),
             workspace_dir: std::env::temp_dir().join(format!("copilot-{name}")),
             rabbitmq_prefix: name,
@@ -106,6 +135,20 @@ impl Services {
     pub fn workspaces(&self, quota_bytes: i64) -> Workspaces {
         let blobs = Blobs::directory(&self.workspace_dir).expect("the test's directory can be made");
         Workspaces::new(self.store(), blobs, WorkspaceLimits { quota_bytes, max_file_bytes: 8 << 20 })
+    }
+
+    /// The usage windows.
+    pub fn windows(&self) -> Windows {
+        Windows::over(&self.streams())
+    }
+
+    /// A client of this test's Redis, to look at it or to break it from outside.
+    pub async fn redis(&self) -> fred::clients::Client {
+        use fred::interfaces::ClientLike;
+        let config = fred::types::config::Config::from_url(&self.redis_url).expect("REDIS_URL is an address");
+        let client = fred::types::Builder::from_config(config).build().expect("a client");
+        client.init().await.expect("Redis cannot be reached");
+        client
     }
 
     /// The broker.

@@ -67,6 +67,8 @@ pub enum ErrorCode {
     AttemptsExhausted,
     /// A usage limit was reached in the middle of the turn.
     LimitReached,
+    /// The usage counters could not be read before a model call.
+    UsageUnavailable,
     /// The live stream was lost with its server.
     StreamLost,
     /// The queue held a message that nobody can read.
@@ -86,6 +88,7 @@ impl ErrorCode {
             Self::QueueTimeout => "queue_timeout",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::LimitReached => "limit_reached",
+            Self::UsageUnavailable => "usage_unavailable",
             Self::StreamLost => "stream_lost",
             Self::UnreadableMessage => "unreadable_message",
             Self::Internal => "internal_error",
@@ -163,7 +166,7 @@ impl TurnEnd {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::ProviderError,
         Self::ContextTooLong,
         Self::StepLimit,
@@ -171,6 +174,7 @@ impl ErrorCode {
         Self::QueueTimeout,
         Self::AttemptsExhausted,
         Self::LimitReached,
+        Self::UsageUnavailable,
         Self::StreamLost,
         Self::UnreadableMessage,
         Self::Internal,

@@ -7,7 +7,7 @@ mod learned;
 mod themes;
 
 pub use learned::{Learned, Unfit};
-pub use themes::{SuggestedPrompts, Theme};
+pub use themes::{SUGGESTED_PROMPTS, SUGGESTED_THEMES, SUGGESTED_WORDS, SuggestedPrompts, Theme};
 
 /// Entries of one list that are kept; the oldest go first.
 pub const KEPT_ENTRIES: usize = 50;
@@ -125,6 +125,11 @@ impl Understanding {
             self.suggested_prompts = prompts;
         }
         self
+    }
+
+    /// Could a model suggest prompts, and does nobody have yet?
+    pub fn wants_suggestions(&self) -> bool {
+        self.suggested_prompts.0.is_empty() && !self.is_blank()
     }
 
     /// Nothing is known that a model should be told.

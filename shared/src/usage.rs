@@ -1,8 +1,12 @@
-//! What a model call cost, in tokens.
+//! What a model call cost, in tokens, and what that means for its user's limits.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
+
+pub mod limits;
+pub mod weight;
+pub mod window;
 
 /// Tokens of one model call, or the sum over a turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

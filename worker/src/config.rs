@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
-use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig};
+use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
 use copilot_shared::workspace::WorkspaceConfig;
 
 use crate::compaction::Budget;
-use crate::turn::Sight;
 use crate::model::config::{ApiKey, ModelConfig, Provider};
+use crate::turn::Sight;
 
 /// Messages that are never summed up (`usage-tools.md` §8.4).
 const KEPT_MESSAGES: usize = 15;
@@ -48,6 +48,9 @@ pub struct WorkerConfig {
     /// How turns are run and kept
     #[command(flatten)]
     pub turns: TurnConfig,
+    /// How much users may use
+    #[command(flatten)]
+    pub usage: UsageConfig,
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
@@ -86,7 +89,7 @@ pub struct ModelArgs {
     /// ANTHROPIC_API_KEY (anthropic)
     #[arg(long, env, hide_env_values = true)]
     chat_api_key: Option<String>,
-    /// The model that names sessions: the chat model if unset, `off` for none
+    /// The model that names sessions and suggests prompts: the chat model if unset, `off` for none
     #[arg(long, env, hide_env_values = true)]
     chat_title_model: Option<String>,
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary

@@ -44,7 +44,7 @@ pub async fn keep(worker: Arc<Worker>, mut letters: mpsc::Receiver<DeadLetterDel
                 tokio::time::sleep(PAUSE).await;
             }
         });
-        if kept.await.is_none() {
+        if Box::pin(kept).await.is_none() {
             return;
         }
         delivery.ack().await;

@@ -33,7 +33,7 @@ async fn handle(worker: Arc<Worker>, delivery: TurnDelivery) {
     tracing::debug!(redelivered = delivery.redelivered, "a delivery arrived");
     match &delivery.message {
         Ok(message) => run(&worker, message.turn_id, delivery).await,
-        Err(_) => bury(&worker, delivery).await,
+        Err(_) => Box::pin(bury(&worker, delivery)).await,
     }
 }
 

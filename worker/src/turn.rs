@@ -6,14 +6,17 @@ use copilot_shared::chunk::Chunk;
 use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::windows::Then;
 
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::model::files::AttachedFiles;
 use crate::running::Signals;
 use crate::tools::Breaker;
 use crate::worker::Worker;
 
+mod allowance;
 mod attachments;
 mod calls;
 mod persist;
@@ -21,9 +24,11 @@ mod prompt;
 mod recovery;
 mod room;
 mod step;
+mod suggestions;
 mod title;
 mod writer;
 
+use allowance::Allowance;
 pub use attachments::Sight;
 use persist::Persistence;
 use prompt::Prompt;
@@ -85,6 +90,7 @@ struct Attempt {
     signals: Signals,
     writer: TurnWriter,
     persistence: Persistence,
+    allowance: Allowance,
     room: Room,
     breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
@@ -95,7 +101,7 @@ struct Attempt {
 pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = attempt(worker, claimed, signals, span).await;
+    let outcome = Box::pin(attempt(worker, claimed, signals, span)).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -114,12 +120,14 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
     let recovered = recovery::recover(worker, &claimed, &signals, &persistence).await?;
+    let allowance = Allowance::new(&worker.meter, &claimed.turn, &signals, &worker.settled);
     let mut attempt = Attempt {
         worker: Arc::clone(worker),
         turn: claimed.turn,
         signals,
         writer: recovered.writer,
         persistence,
+        allowance,
         room: Room::new(worker.window),
         breaker: Breaker::default(),
         span,
@@ -137,9 +145,6 @@ impl Attempt {
     /// The step loop: model, then tools, then model, until the model has said everything.
     async fn answer(&mut self, standing: Standing, open_calls: Vec<calls::Call>) -> Result<Ending, Stopped> {
         let first = standing.steps + 1;
-        if first == 1 {
-            title::begin(&self.worker, self.turn.session_id);
-        }
         if !open_calls.is_empty() && !self.run_calls(open_calls).await? {
             return Ok(Ending { end: TurnEnd::Cancelled, last: None });
         }
@@ -148,18 +153,25 @@ impl Attempt {
         }
         let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
         for step in first..=MAX_STEPS {
-            self.at_boundary().await?;
-            if self.signals.cancel.is_cancelled() {
-                return Ok(Ending { end: TurnEnd::Cancelled, last: None });
+            if let Some(end) = self.before_step().await? {
+                return Ok(Ending { end, last: None });
+            }
+            if step == 1 {
+                title::begin(&self.worker, self.turn.session_id);
+                if prompt.wants_suggestions {
+                    suggestions::begin(&self.worker, self.turn.user_id.as_ref());
+                }
             }
             // Nothing can have come since the claim that could not wait for one step more.
             let may_be_steered = step > first || standing.is_steered;
-            if may_be_steered && self.persistence.take_steering().await? {
+            if may_be_steered && let Some(taken) = self.persistence.take_steering().await? {
+                self.allowance.take_over(&taken).await;
                 prompt.read_history_again(&self.persistence, &self.turn).await?;
             }
             let done = self.run_step(step, &mut prompt).await?;
-            let commit =
-                StepCommit { step, parts: done.parts, usage: done.usage, chunk_sequence: self.writer.flush().await? };
+            let used_at = self.worker.meter.now();
+            let chunk_sequence = self.writer.flush().await?;
+            let commit = StepCommit { step, parts: done.parts, usage: done.usage, used_at, chunk_sequence };
             let end = match done.end {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
@@ -170,6 +182,7 @@ impl Attempt {
                 )),
                 StepEnd::Calls(calls) => {
                     self.persistence.commit_step(&commit).await?;
+                    self.allowance.settle(&commit, Then::GoesOn).await;
                     prompt.remember_step(&commit.parts);
                     if !self.run_calls(calls).await? {
                         return Ok(Ending { end: TurnEnd::Cancelled, last: None });
@@ -212,6 +225,8 @@ impl Attempt {
         );
         let files = tokio::select! {
             () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
+            // The call itself then ends as a stopped one.
+            () = self.signals.cancel.cancelled() => AttachedFiles::default(),
             files = files => files,
         };
         let request = prompt.request(&self.worker, &self.turn, files);
@@ -242,6 +257,14 @@ impl Attempt {
         runner.run(calls).instrument(self.span.clone()).await
     }
 
+    /// How the turn ends if it may not make another model call.
+    async fn before_step(&mut self) -> Result<Option<TurnEnd>, Stopped> {
+        let refusal = self.allowance.refusal().await?;
+        self.at_boundary().await?;
+        let stopped = self.signals.cancel.is_cancelled().then_some(TurnEnd::Cancelled);
+        Ok(stopped.or(refusal.map(TurnEnd::Failed)))
+    }
+
     /// Between two steps a turn can change hands without a trace.
     async fn at_boundary(&mut self) -> Result<(), Stopped> {
         if self.signals.lost.is_cancelled() {
@@ -262,12 +285,18 @@ impl Attempt {
         let reaches = self.writer.flush().await?;
         let usage = self.total_usage(ending.last.as_ref());
         let Finished { end, next } = self.persistence.finish(&ending.end, ending.last.as_ref(), reaches).await?;
+        // Before the last chunk: who has seen the end, and asks, is to find it counted.
+        let settled = match &ending.last {
+            Some(step) => self.allowance.settle(step, Then::HasEnded).await,
+            None => self.allowance.release().await,
+        };
         self.writer.end(&end, usage);
         self.worker.publish(&next).instrument(self.span.clone()).await;
         metrics::counter!("copilot_turns_total", "status" => end.status().as_str()).increment(1);
         match self.writer.flush().await {
             Ok(_) => {
-                if self.worker.sealed.try_send(self.turn.id).is_err() {
+                // Sealing settles, so what is not settled is left to be sealed.
+                if !settled || self.worker.sealed.try_send(self.turn.id).is_err() {
                     tracing::debug!(turn.id = %self.turn.id, "left to the reconciler to note as sealed");
                 }
                 Ok(())

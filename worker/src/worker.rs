@@ -6,6 +6,7 @@ use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::blobs::BlobError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::meter::Meter;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
@@ -20,8 +21,8 @@ use crate::config::WorkerConfig;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::running::Running;
-use crate::turn::Sight;
 use crate::tools::{Resources, SchemaError, Toolbox};
+use crate::turn::Sight;
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -58,8 +59,12 @@ pub struct Worker {
     pub stop: CancellationToken,
     /// The grace of the shutdown is over.
     pub grace_over: CancellationToken,
+    /// What users may use, and have used.
+    pub meter: Meter,
     /// Streams that were sealed, to be noted together.
     pub sealed: mpsc::Sender<TurnId>,
+    /// Steps that were counted, to be noted together.
+    pub settled: mpsc::Sender<(TurnId, i32)>,
 }
 
 /// Why a worker could not start.
@@ -117,6 +122,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let workspaces = config.workspace.workspaces(store.clone())?;
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let (analytics, events) = config.analytics.start()?;
+    let (settled, settled_steps) = mpsc::channel(4096);
     let worker = Arc::new(Worker {
         id,
         store: store.clone(),
@@ -134,7 +140,9 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
+        meter: config.usage.meter(&store, &streams),
         sealed,
+        settled,
     });
 
     let stop = lifecycle.stop.clone();
@@ -153,7 +161,15 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let background = TaskTracker::new();
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
-    background.spawn(note_sealed(store.clone(), sealed_turns, drained.clone()));
+    let (seals, steps) = (store.clone(), store.clone());
+    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
+        let store = seals.clone();
+        async move { store.note_sealed(&turns).await }
+    }));
+    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
+        let store = steps.clone();
+        async move { store.note_settled(&settled).await }
+    }));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
     background.spawn(workspaces.keep_swept(stop.clone()));
@@ -229,21 +245,26 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
     }
 }
 
-/// Notes sealed streams together, once a second. What is lost with the process is sealed again.
-async fn note_sealed(store: Store, mut turns: mpsc::Receiver<TurnId>, stop: CancellationToken) {
+/// Writes notes down together, once a second. What is lost with the process, or cannot be written,
+/// is found by a reconciler and done again, to no effect.
+async fn note<T, F>(
+    what: &'static str,
+    mut notes: mpsc::Receiver<T>,
+    stop: CancellationToken,
+    write: impl Fn(Vec<T>) -> F,
+) where
+    F: Future<Output = Result<(), StoreError>>,
+{
     loop {
         let last_time = stop.is_cancelled();
         let mut batch = Vec::new();
-        while let Ok(turn) = turns.try_recv() {
-            batch.push(turn);
+        while let Ok(note) = notes.try_recv() {
+            batch.push(note);
         }
         if !batch.is_empty()
-            && let Err(error) = store.note_sealed(&batch).await
+            && let Err(error) = write(batch).await
         {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "sealed streams could not be noted; the reconciler will"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what} could not be noted; the reconciler will");
         }
         if last_time {
             return;

@@ -141,12 +141,7 @@ pub(super) fn enriched(text: &str, files: &[File]) -> String {
 
 /// What the history keeps of a file.
 pub(super) fn part(file: &File) -> Part {
-    Part::File {
-        id: file.id,
-        name: file.name.clone(),
-        mime_type: file.mime_type.clone(),
-        size_bytes: file.size_bytes,
-    }
+    Part::File { id: file.id, name: file.name.clone(), mime_type: file.mime_type.clone(), size_bytes: file.size_bytes }
 }
 
 /// To one place, half to even.

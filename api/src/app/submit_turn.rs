@@ -1,8 +1,9 @@
-//! Accepting a message: the turn that answers it is saved, then published.
+//! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
 use copilot_shared::analytics::Event;
 use copilot_shared::id::{FileId, MessageId, TurnId};
 use copilot_shared::message::{Part, text_of};
+use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
 use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreError, SubmitError, Submitted};
@@ -47,18 +48,24 @@ pub struct Accepted {
 /// Why a message was not accepted. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitTurnError {
-    /// The turn was refused.
+    /// A usage limit, or nobody knows.
     #[error(transparent)]
-    Submit(#[from] SubmitError),
+    Usage(#[from] MeterError),
+    /// The session, the key, a cap, or the store.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
     /// A file that came with it cannot be taken here.
     #[error("files cannot be sent with a message here")]
     UnsupportedFile,
     /// A file that came with it was not stored.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+}
+
+impl From<StoreError> for SubmitTurnError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 /// Why a stream cannot be attached to.
@@ -80,18 +87,21 @@ impl App {
         caller: &Caller,
         submission: Submission,
     ) -> Result<Accepted, SubmitTurnError> {
+        let idempotency = idempotency(session, &submission);
+        // A repeated submit attaches whatever the limits say, reserves nothing and stores nothing.
+        if let Some(idempotency) = &idempotency
+            && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
+        {
+            return self.attached(turn, submission.on_busy, caller).await;
+        }
         let user = caller.user_id();
-        let attached = self.attach_files(session.id, user, &submission.file_ids, &submission.files).await?;
-        let new = new_turn(session, &submission, &attached.files);
-        let submitted = self.store.submit(session.id, caller, &new).await;
-        // What may have been accepted all the same keeps its files.
-        let unused = match &submitted {
-            Ok(Submitted::Repeated(_)) => true,
-            Ok(_) | Err(SubmitError::Store(_)) => false,
-            Err(_) => true,
-        };
-        if unused && let Some(user) = user {
-            self.detach(user, &attached.made).await;
+        let files = self.attach_files(session.id, user, &submission.file_ids, &submission.files).await?;
+        let new = new_turn(&submission, &files.files, idempotency);
+        let submitted = self.submit_within_limits(session, caller, &new).await;
+        if is_surely_unused(&submitted)
+            && let Some(user) = user
+        {
+            self.detach(user, &files.made).await;
         }
         let submitted = submitted?;
         self.tell_of_message(session, caller, &new, &submitted);
@@ -108,14 +118,7 @@ impl App {
                 }
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Steering(turn) | Submitted::Repeated(turn) => {
-                // The first try may have ended between its two statements.
-                if new.on_busy == OnBusy::Interrupt {
-                    self.stop_what_runs_before(&turn, caller).await?;
-                }
-                let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
-                Ok(Accepted { turn, position, start: Start::Compacted })
-            }
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, new.on_busy, caller).await,
         }
     }
 
@@ -126,6 +129,36 @@ impl App {
         };
         let message_length = text_of(&new.parts).chars().count();
         self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
+    }
+
+    /// Reserves, then writes; what was reserved for a turn that was not accepted is given back.
+    async fn submit_within_limits(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        new: &NewTurn,
+    ) -> Result<Submitted, SubmitTurnError> {
+        let Some(user) = caller.user_id() else { return Ok(self.store.submit(session.id, caller, new).await?) };
+        let said = new.parts.iter().map(said_chars).sum();
+        self.usage.meter.reserve(user, new.id, said).await?;
+        let submitted = self.store.submit(session.id, caller, new).await;
+        match &submitted {
+            Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => {}
+            // The turn may be there, and only the answer lost. If it is not, the reconciler finds
+            // a reservation without a turn.
+            Err(SubmitError::Store(error)) if error.is_passing() => {}
+            Ok(Submitted::Repeated(_)) | Err(_) => self.usage.meter.release(user, new.id).await,
+        }
+        Ok(submitted?)
+    }
+
+    async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+        // The first try may have ended between its two statements.
+        if on_busy == OnBusy::Interrupt {
+            self.stop_what_runs_before(&turn, caller).await?;
+        }
+        let position = if turn.status == TurnStatus::Queued { self.store.position(turn.id).await? } else { 0 };
+        Ok(Accepted { turn, position, start: Start::Compacted })
     }
 
     /// The chunks of an accepted turn. The stream of an ended one is rebuilt if it is gone: the
@@ -153,18 +186,38 @@ impl App {
     }
 }
 
+fn said_chars(part: &Part) -> usize {
+    match part {
+        Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
+        Part::Context { url, content } => url.len() + content.len(),
+        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::File { .. } => 0,
+    }
+}
+
 /// Who cancels, as the turn's record names them.
 pub(super) fn by(caller: &Caller) -> &str {
     caller.actor()
 }
 
-fn new_turn(session: &Session, submission: &Submission, files: &[File]) -> NewTurn {
+/// Are the files of a submit nobody's? Those of a turn that may be there all the same are kept.
+fn is_surely_unused(submitted: &Result<Submitted, SubmitTurnError>) -> bool {
+    match submitted {
+        Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => false,
+        Err(SubmitTurnError::Refused(SubmitError::Store(error))) => !error.is_passing(),
+        Ok(Submitted::Repeated(_)) | Err(_) => true,
+    }
+}
+
+fn idempotency(session: &Session, submission: &Submission) -> Option<Idempotency> {
+    let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()))?;
+    Some(Idempotency { key, body_hash: body_hash(session, submission) })
+}
+
+fn new_turn(submission: &Submission, files: &[File], idempotency: Option<Idempotency>) -> NewTurn {
     let context = submission.context.clone().map(|(url, content)| Part::Context { url, content });
     let text = Part::Text { id: None, text: enriched(&submission.text, files) };
     let parts: Vec<Part> = context.into_iter().chain([text]).chain(files.iter().map(part)).collect();
     let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
-    let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()));
-    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, submission) });
     NewTurn { id: TurnId::generate(), message_id, parts, on_busy: submission.on_busy, idempotency }
 }
 
@@ -210,7 +263,7 @@ mod tests {
     }
 
     fn hash(session: &Session, submission: &Submission) -> [u8; 32] {
-        new_turn(session, submission, &[]).idempotency.unwrap().body_hash
+        idempotency(session, submission).unwrap().body_hash
     }
 
     #[test]
@@ -236,7 +289,8 @@ mod tests {
     fn the_message_id_is_the_key_where_there_is_no_other() {
         let id = MessageId::generate();
         let submission = Submission { message_id: Some(id), key: None, ..submission("a") };
-        let new = new_turn(&session(), &submission, &[]);
+        let key = idempotency(&session(), &submission);
+        let new = new_turn(&submission, &[], key);
         assert_eq!(new.message_id, id);
         assert_eq!(new.idempotency.unwrap().key, id.to_string());
     }
@@ -244,6 +298,6 @@ mod tests {
     #[test]
     fn without_a_key_nothing_is_idempotent() {
         let submission = Submission { key: None, ..submission("a") };
-        assert!(new_turn(&session(), &submission, &[]).idempotency.is_none());
+        assert!(idempotency(&session(), &submission).is_none());
     }
 }

@@ -74,6 +74,28 @@ codes! {
     DeadLetterReplayed = "dead_letter_replayed",
     /// The user has too many turns in flight.
     TooManyTurns = "too_many_turns",
+    /// A usage limit is reached.
+    UsageLimitReached = "usage_limit_reached",
+    /// There are no resets to be had.
+    ResetNotAvailable = "reset_not_available",
+    /// There are no resets to be had, because nobody has credits.
+    CreditsDisabled = "credits_disabled",
+    /// There is no daily limit that could be reset.
+    NoDailyLimit = "no_daily_limit",
+    /// The day has had all of its resets.
+    ResetsExhausted = "resets_exhausted",
+    /// Another reset of the user is under way.
+    ResetInProgress = "reset_in_progress",
+    /// The daily limit is not reached: there is nothing to reset.
+    DailyLimitNotReached = "daily_limit_not_reached",
+    /// The weekly limit is reached as well: a reset of the day would not help.
+    WeeklyLimitReached = "weekly_limit_reached",
+    /// The user has too few credits.
+    InsufficientCredits = "insufficient_credits",
+    /// The reset failed, and nothing was charged.
+    ResetFailed = "reset_failed",
+    /// The reset failed, and what was charged is not back yet.
+    ResetRefundPending = "reset_refund_pending",
     /// The idempotency key was used for another request.
     IdempotencyConflict = "idempotency_conflict",
     /// The message id is another message's.
@@ -84,8 +106,6 @@ codes! {
     UnsupportedPart = "unsupported_part",
     /// The trigger cannot be served.
     UnsupportedTrigger = "unsupported_trigger",
-    /// Nobody has credits here.
-    CreditsDisabled = "credits_disabled",
     /// The user's balance cannot take so much more.
     BalanceTooHigh = "balance_too_high",
     /// There is no such file of the caller.

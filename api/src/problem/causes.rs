@@ -3,6 +3,7 @@
 use copilot_shared::blobs::BlobError;
 use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
+use copilot_shared::meter::MeterError;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
 use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
@@ -11,17 +12,25 @@ use copilot_shared::workspace::{Noticed, StorageUsage, WorkspaceError};
 use poem::http::StatusCode;
 
 use super::{Code, FieldError, Problem, StorageExceeded};
+use crate::app::administer_limits::EmptyError;
 use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::check_health::Down;
 use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
 use crate::app::files::FileError;
+use crate::app::reset_usage::ResetError;
 use crate::app::resume_turn::ResumeError;
 use crate::app::submit_turn::{AttachError, SubmitTurnError};
 use crate::app::{SessionError, StopError};
 
 /// After how many seconds a user with too many turns may try again.
 const TURNS_PASS: u64 = 5;
+
+/// After how many seconds another reset of the user may have ended.
+const RESETS_PASS: u64 = 2;
+
+/// After how many seconds the usage counters may be readable again (usage.md).
+const COUNTERS_RETURN: u64 = 30;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -83,20 +92,6 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::NotFound(id) => Self::no_session(&id),
             SessionError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<SubmitTurnError> for Problem {
-    fn from(error: SubmitTurnError) -> Self {
-        match error {
-            SubmitTurnError::Submit(error) => error.into(),
-            SubmitTurnError::UnsupportedFile => {
-                let detail = "Files cannot be sent with a message of an anonymous session.";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::UnsupportedPart, detail)
-            }
-            SubmitTurnError::Workspace(error) => error.into(),
-            SubmitTurnError::Store(error) => error.into(),
         }
     }
 }
@@ -249,6 +244,78 @@ impl From<GrantError> for Problem {
             }
             GrantError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<SubmitTurnError> for Problem {
+    fn from(error: SubmitTurnError) -> Self {
+        match error {
+            SubmitTurnError::Usage(error) => error.into(),
+            SubmitTurnError::Refused(error) => error.into(),
+            SubmitTurnError::UnsupportedFile => {
+                let detail = "Files cannot be sent with a message of an anonymous session.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::UnsupportedPart, detail)
+            }
+            SubmitTurnError::Workspace(error) => error.into(),
+        }
+    }
+}
+
+impl From<MeterError> for Problem {
+    fn from(error: MeterError) -> Self {
+        match error {
+            MeterError::Reached(reached) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::UsageLimitReached, reached.to_string())
+                    .retry_after(reached.retry_after())
+            }
+            MeterError::Unreadable(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "usage cannot be read");
+                Self::unavailable("Your usage cannot be checked right now. Please try again.")
+                    .retry_after(COUNTERS_RETURN)
+            }
+            MeterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EmptyError> for Problem {
+    fn from(error: EmptyError) -> Self {
+        match error {
+            // The reference's answer (`usage-tools.md` §1.9).
+            EmptyError::Windows(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a user's usage could not be reset");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::ResetFailed, "Failed to reset usage")
+            }
+            EmptyError::Meter(error) => error.into(),
+            EmptyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResetError> for Problem {
+    fn from(error: ResetError) -> Self {
+        let (status, code) = match &error {
+            ResetError::NotAvailable => (StatusCode::BAD_REQUEST, Code::ResetNotAvailable),
+            ResetError::CreditsDisabled => (StatusCode::BAD_REQUEST, Code::CreditsDisabled),
+            ResetError::NoDailyLimit => (StatusCode::BAD_REQUEST, Code::NoDailyLimit),
+            ResetError::Unverifiable(_) | ResetError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            ResetError::Exhausted { .. } => (StatusCode::TOO_MANY_REQUESTS, Code::ResetsExhausted),
+            ResetError::InProgress => (StatusCode::TOO_MANY_REQUESTS, Code::ResetInProgress),
+            ResetError::NotReached => (StatusCode::BAD_REQUEST, Code::DailyLimitNotReached),
+            ResetError::WeeklyReached => (StatusCode::BAD_REQUEST, Code::WeeklyLimitReached),
+            ResetError::InsufficientCredits => (StatusCode::PAYMENT_REQUIRED, Code::InsufficientCredits),
+            ResetError::Failed => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetFailed),
+            ResetError::FailedUnrefunded => (StatusCode::SERVICE_UNAVAILABLE, Code::ResetRefundPending),
+        };
+        let after = match error {
+            ResetError::Store(error) => return error.into(),
+            ResetError::Exhausted { left, .. } => left,
+            ResetError::InProgress => RESETS_PASS,
+            _ => COUNTERS_RETURN,
+        };
+        let problem = Self::new(status, code, error.to_string());
+        let is_passing = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if is_passing { problem.retry_after(after) } else { problem }
     }
 }
 

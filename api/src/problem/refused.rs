@@ -93,6 +93,7 @@ fn description(status: u16) -> &'static str {
     match status {
         400 => "The request cannot be read",
         401 => "There is no valid token",
+        402 => "The caller cannot pay",
         403 => "The caller may not do this",
         404 => "There is no such thing of the caller",
         409 => "The state of the session or the stream stands in the way",

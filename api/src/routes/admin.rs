@@ -5,6 +5,7 @@ use crate::problem::Statuses;
 pub(super) mod credits;
 pub(super) mod dead_letters;
 mod paths;
+pub(super) mod rate_limit;
 pub(super) mod turns;
 
 /// The errors of an admin's route without a body.

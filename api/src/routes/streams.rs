@@ -165,7 +165,8 @@ pub(super) async fn submit_or_resume(
         let place = Place { caller, session: session.id };
         return resume(app, place, None, last_event_id, None).await;
     }
-    let accepted = app.submit_turn(&session, &caller, read_submission(body, key).await?).await?;
+    // The longest of all requests: on the heap it is not part of every stream's.
+    let accepted = Box::pin(app.submit_turn(&session, &caller, read_submission(body, key).await?)).await?;
     Ok(StreamResponse::Chunks(EventStream(app.attach(&accepted).await?)))
 }
 

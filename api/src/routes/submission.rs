@@ -335,7 +335,8 @@ fn essence(media_type: &str) -> Option<String> {
     (token(kind) && token(subtype)).then(|| essence.to_ascii_lowercase())
 }
 
-fn check_key(header: Option<String>, message_id: Option<MessageId>) -> Result<Option<String>, Problem> {
+/// The key in a request's header; it must fit, and be the message's id if both are given.
+pub(super) fn check_key(header: Option<String>, message_id: Option<MessageId>) -> Result<Option<String>, Problem> {
     let Some(key) = header.filter(|key| !key.is_empty()) else { return Ok(None) };
     let refuse = |why: &str| Err(Problem::invalid(FieldError::at("header", "Idempotency-Key", "value_error", why)));
     if key.len() > KEY {

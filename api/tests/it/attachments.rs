@@ -11,7 +11,11 @@ const HELLO: &str = "data:text/plain;base64,aGVsbG8=";
 
 fn ui(text: &str, files: &[(&str, &str)], message_id: Uuid) -> Value {
     let mut parts = vec![json!({"type": "text", "text": text})];
-    parts.extend(files.iter().map(|(name, url)| json!({"type": "file", "mediaType": "text/plain", "filename": name, "url": url})));
+    parts.extend(
+        files
+            .iter()
+            .map(|(name, url)| json!({"type": "file", "mediaType": "text/plain", "filename": name, "url": url})),
+    );
     json!({"id": "x", "messages": [{"role": "user", "parts": parts}], "trigger": "submit-message", "message_id": message_id})
 }
 
@@ -50,7 +54,11 @@ async fn a_part_of_type_file_becomes_an_upload_once_however_often_it_is_sent() {
     );
     assert_eq!(said(&api, &session).await, [told]);
 
-    let other = ui("Look", &[("a.txt", "data:text/plain;base64,eA=="), ("b.txt", "data:;base64,eA==")], body["message_id"].as_str().unwrap().parse().unwrap());
+    let other = ui(
+        "Look",
+        &[("a.txt", "data:text/plain;base64,eA=="), ("b.txt", "data:;base64,eA==")],
+        body["message_id"].as_str().unwrap().parse().unwrap(),
+    );
     submit(&api, &session, &other).await.refused(422, "idempotency_conflict");
     assert_eq!(files(&api).await["total"], 2, "what came with a refused message is gone");
 }
@@ -64,7 +72,8 @@ async fn files_of_one_name_stand_side_by_side_and_the_same_one_is_kept_once() {
     }
     let list = files(&api).await;
     assert_eq!(list["total"], 2);
-    let mut names: Vec<String> = (0..2).map(|n| list["files"][n]["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect();
+    let mut names: Vec<String> =
+        (0..2).map(|n| list["files"][n]["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect();
     names.sort();
     assert_eq!(names, ["a-2d711642.txt", "a.txt"]);
 }
@@ -106,7 +115,8 @@ async fn ids_of_nobody_and_of_others_are_left_out() {
     api.ask("POST", format!("{theirs}/messages")).by("eve").json(&body).send().await.ok();
     let detail = api.get(&theirs).by("eve").send().await.ok();
     assert_eq!(detail["messages"][0]["content"], "Mine?");
-    let named = ui("again", &[("ignored", &format!("workspace://{}#text/plain", id.as_str().unwrap()))], Uuid::new_v4());
+    let named =
+        ui("again", &[("ignored", &format!("workspace://{}#text/plain", id.as_str().unwrap()))], Uuid::new_v4());
     let other = api.session("ann").await;
     submit(&api, &other, &named).await.ok();
     assert!(said(&api, &other).await[0].contains("- a.txt (text/plain, 0.0 KB)"));

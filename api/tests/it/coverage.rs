@@ -234,3 +234,34 @@ async fn the_playground_loads_nothing_from_elsewhere_and_its_token_opens_the_api
     let list = api.get("/api/chat/sessions").header("authorization", &format!("Bearer {token}")).send().await;
     assert_eq!(list.status, 200);
 }
+
+#[tokio::test]
+async fn a_claim_token_opens_its_session_and_after_the_claim_nothing() {
+    let api = Api::start_with(Settings { anonymous: true, ..Settings::default() }).await;
+    let made = api.post("/api/chat/sessions").send().await.ok();
+    let (id, token) = (made["id"].as_str().unwrap(), made["claim_token"].as_str().unwrap());
+    let takes_it = |operation: &Operation| operation.schemes.iter().any(|scheme| scheme == "claim_token");
+    let all = operations(&api).await;
+    for operation in all.iter().filter(|operation| operation.names_session()) {
+        // Claiming and deleting come afterwards; a stream of nothing has nothing to read.
+        assert_eq!(takes_it(operation), operation.id != "assign_session_user", "{}", operation.id);
+    }
+    let ask = |operation: &Operation, token: &str| {
+        let path = operation.path.replace("{id}", id).replace("{turn_id}", &Uuid::new_v4().to_string());
+        // The aliases name the session in the body.
+        let ask = api.ask(&operation.method, path).json(&json!({"id": id}));
+        ask.header("X-Claim-Token", token).send()
+    };
+    let of_sessions = all.iter().filter(|operation| takes_it(operation) && operation.id != "delete_session");
+    for operation in of_sessions {
+        let answer = ask(operation, token).await;
+        assert!(answer.status != 401, "{}: {answer:?}", operation.id);
+        assert!(answer.body["code"] != "session_not_found", "{}: {answer:?}", operation.id);
+    }
+    let claim = api.ask("PATCH", format!("/api/chat/sessions/{id}/assign-user")).by("ann");
+    claim.json(&json!({"claim_token": token})).send().await.ok();
+    for operation in all.iter().filter(|operation| takes_it(operation)) {
+        ask(operation, token).await.refused(404, "session_not_found");
+    }
+    assert_eq!(api.get(format!("/api/chat/sessions/{id}")).by("ann").send().await.status, 200);
+}

@@ -3,21 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use copilot_api::app::read_usage::ResetTerms;
+use copilot_api::app::read_usage::Usage;
 use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
 use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
+use copilot_shared::clock::Clock;
+use copilot_shared::flags::Flags;
 use copilot_shared::id::{PartId, TurnId, UserId, WorkerId};
 use copilot_shared::ledger::{Ledger, Mode};
+use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
+use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
 use copilot_shared::stream::{Append, Appended, Streams};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
+use copilot_shared::usage::limits::TokenLimits;
+use copilot_shared::windows::Windows;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
@@ -34,6 +42,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) streams: Streams,
+    pub(crate) windows: Windows,
     pub(crate) stop: CancellationToken,
     client: TestClient<BoxEndpoint<'static, Response>>,
     pub(crate) services: Services,
@@ -44,13 +53,46 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) max_in_flight: i64,
+    /// Instead of the development key's.
+    pub(crate) gate: Option<Gate>,
     pub(crate) credits: Mode,
     /// Bytes of a user's files.
     pub(crate) quota_bytes: Option<i64>,
     /// Instead of the log.
     pub(crate) analytics: Option<Analytics>,
-    /// Instead of the development key's.
-    pub(crate) gate: Option<Gate>,
+    pub(crate) limits: Limits,
+}
+
+/// How much users may use, and on what terms more.
+#[expect(clippy::struct_field_names, reason = "limits are what it is about")]
+pub(crate) struct Limits {
+    pub(crate) limits: TokenLimits,
+    pub(crate) flags: Flags,
+    pub(crate) fail: FailPolicy,
+    pub(crate) estimate: i64,
+    pub(crate) clock: Clock,
+    pub(crate) reset: ResetTerms,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            limits: TokenLimits { daily: 0, weekly: 0 },
+            flags: Flags::default(),
+            fail: FailPolicy::Closed,
+            estimate: 100,
+            clock: Clock::system(),
+            reset: ResetTerms { cost: 500, most: 5 },
+        }
+    }
+}
+
+impl Limits {
+    fn usage(&self, store: &Store, streams: &Streams) -> Usage {
+        let book = LimitBook::new(store.clone(), self.flags.clone(), self.limits);
+        let settings = MeterSettings { fail: self.fail, estimate: self.estimate };
+        Usage { meter: Meter::new(Windows::over(streams), book, self.clock.clone(), settings), reset: self.reset }
+    }
 }
 
 /// An answer that was read to its end.
@@ -247,6 +289,8 @@ impl Api {
         let gate = settings.gate.unwrap_or_else(of_development);
         let stop = CancellationToken::new();
         let relay = Relay::new(streams.clone(), store.clone(), stop.clone()).unwrap();
+        let usage = settings.limits.usage(&store, &streams);
+        let windows = usage.meter.windows().clone();
         let ledger = Ledger::new(store.clone(), settings.credits);
         let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
         let workspaces = services.workspaces(settings.quota_bytes.unwrap_or(1 << 30));
@@ -258,11 +302,12 @@ impl Api {
             ledger,
             workspaces,
             analytics,
+            usage,
         };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
-        Self { store, streams, stop, client, services }
+        Self { store, streams, windows, stop, client, services }
     }
 
     pub(crate) fn ask(&self, method: &str, path: impl Into<String>) -> Ask<'_> {
@@ -323,7 +368,7 @@ impl Api {
         ];
         let usage = TokenUsage { prompt: 3, completion: 2, ..TokenUsage::default() };
         let parts = vec![Part::Text { id: Some(id), text: text.into() }];
-        let step = StepCommit { step: 1, parts, usage, chunk_sequence: 4 };
+        let step = StepCommit { step: 1, parts, usage, used_at: chrono::Utc::now(), chunk_sequence: 4 };
         let end = TurnEnd::Completed(FinishReason::Stop);
         self.append(turn, 4, ending).await;
         self.store.finish(turn, &end, Some(&step)).await.unwrap();

@@ -6,11 +6,11 @@ mod admin;
 #[cfg(test)]
 mod analytics;
 #[cfg(test)]
+mod attachments;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credits;
-#[cfg(test)]
-mod attachments;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -26,6 +26,10 @@ mod outages;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
+mod reset;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod streams;
@@ -33,3 +37,5 @@ mod streams;
 mod turns;
 #[cfg(test)]
 mod understanding;
+#[cfg(test)]
+mod usage;

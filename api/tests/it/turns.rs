@@ -61,9 +61,25 @@ async fn interrupt_stops_what_runs_and_goes_before_what_waits() {
     assert_eq!(made["position"], 1);
     let intents = format!("SELECT count(*) FROM turns WHERE id = '{running}' AND cancel_requested_at IS NOT NULL");
     assert_eq!(api.services.count(&intents).await, 1);
-    let next = api.store.finish(&turn, &TurnEnd::Cancelled, None).await.unwrap();
+    let next = api.store.finish(&turn, &TurnEnd::Cancelled, None).await.unwrap().next;
     assert_eq!(json!(next), json!([made["turn_id"]]));
     assert_ne!(json!(next), json!([waiting]));
+}
+
+#[tokio::test]
+async fn an_interrupt_that_is_sent_again_stops_what_the_first_try_did_not() {
+    let api = Api::start().await;
+    let session = api.session("u1").await;
+    let running = api.submit(&session, "u1", "first").await;
+    api.begin(running, "so far").await;
+    let body = json!({"message": "now", "on_busy": "interrupt"});
+    let send = || api.post(format!("{session}/messages")).by("u1").header("idempotency-key", "k").json(&body).send();
+    let made = send().await.ok();
+    // As if the API had died between saving the message and stopping what runs.
+    api.services.sql("UPDATE turns SET cancel_requested_at = NULL, cancelled_by = NULL").await;
+    assert_eq!(send().await.ok()["turn_id"], made["turn_id"]);
+    let intents = format!("SELECT count(*) FROM turns WHERE id = '{running}' AND cancel_requested_at IS NOT NULL");
+    assert_eq!(api.services.count(&intents).await, 1);
 }
 
 #[tokio::test]

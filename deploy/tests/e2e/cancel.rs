@@ -81,10 +81,12 @@ async fn with_no_worker_alive_a_running_turn_is_ended_all_the_same() {
     let ann = system.client(0, "ann");
     let session = ann.session().await;
     let mut stream = ann.send(&session, "demo:tokens=5,bytes=4 demo:hang").await;
-    stream.until("text-delta").await;
+    let turn = stream.until("text-delta").await;
     system.workers[0].kill().await;
+    let turn = turn.id.unwrap().turn_id.to_string();
     let viewer = tokio::spawn(stream.rest());
     assert_eq!(ann.cancel(&session).await["cancelled"], true);
+    assert_eq!(ann.turn(&session, &turn).await["status"], "cancelled", "the answer comes when it is closed");
     let seen = viewer.await.unwrap();
     assert!(matches!(seen.chunks().last(), Some(Chunk::Abort { .. })));
     let record = ann.turn(&session, &seen.turn()).await;
@@ -106,4 +108,38 @@ async fn what_waits_without_a_worker_is_dropped_and_its_viewer_told() {
     assert!(seen.done);
     assert!(matches!(seen.chunks().last(), Some(Chunk::Abort { .. })));
     assert!(ann.get(&format!("/sessions/{session}")).await["messages"].as_array().unwrap().is_empty());
+}
+
+/// What an API wrote before it died: the fanout never heard of it.
+const INTENT: &str = "UPDATE turns SET cancel_requested_at = now(), cancelled_by = 'ann' WHERE status = 'running'";
+
+#[tokio::test]
+async fn a_stop_that_the_fanout_missed_is_found_when_the_lease_is_renewed() {
+    let system = System::start(1, 1).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut stream = ann.send(&session, "demo:tokens=5,bytes=4 demo:hang").await;
+    stream.until("text-delta").await;
+    system.services.sql(INTENT).await;
+    // The worker itself, since whoever stops it from outside raises the attempt.
+    let seen = stream.rest().await;
+    assert!(matches!(seen.chunks().last(), Some(Chunk::Abort { .. })));
+    assert_eq!(system.services.count("SELECT attempt::bigint FROM turns").await, 1);
+}
+
+#[tokio::test]
+async fn a_turn_that_is_to_be_stopped_is_not_begun_again_by_the_worker_that_takes_it_over() {
+    let mut system = System::start_with(1, 1, &[("TURN_LEASE_SECONDS", "60")]).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut stream = ann.send(&session, "demo:tokens=5,bytes=4 demo:hang").await;
+    stream.until("text-delta").await;
+    system.workers[0].kill().await;
+    system.services.sql(INTENT).await;
+    let _second = crate::system::Process::worker(&system.services, &[("TURN_LEASE_SECONDS", "60")]).await;
+    let seen = stream.rest().await;
+    assert!(matches!(seen.chunks().last(), Some(Chunk::Abort { .. })));
+    assert_eq!(system.services.count("SELECT attempt::bigint FROM turns").await, 2, "the new worker stopped it");
+    let said_again = seen.chunks().iter().filter(|chunk| matches!(chunk, Chunk::TextDelta { .. })).count();
+    assert!(said_again <= 5, "the model is not asked again: {said_again}");
 }

@@ -55,7 +55,8 @@ async fn submitted(services: &Services, store: &Store, says: &str) -> Turn {
         on_busy: OnBusy::Enqueue,
         idempotency: None,
     };
-    let Submitted::Ready(turn) = store.submit(session, &ann, &new).await.unwrap() else { panic!("a fresh session") };
+    let submitted = store.submit(session, &ann, &new).await.unwrap();
+    let Submitted::Ready(turn) = submitted else { unreachable!("the session is fresh") };
     // The dispatchers are to leave it alone.
     services.sql("UPDATE outbox SET due_at = now() + interval '1 hour'").await;
     turn

@@ -39,7 +39,7 @@ async fn a_killed_workers_viewer_sees_the_answer_begin_again_and_end() {
     let mut system = System::start(1, 1).await;
     let ann = system.client(0, "ann");
     let session = ann.session().await;
-    let mut stream = ann.send(&session, "demo:tokens=60,rate=40,bytes=4").await;
+    let mut stream = ann.send(&session, "demo:tokens=240,rate=40,bytes=4").await;
     let mut chunks = Vec::new();
     for _ in 0..15 {
         chunks.push(stream.next().await.unwrap().chunk());
@@ -54,7 +54,7 @@ async fn a_killed_workers_viewer_sees_the_answer_begin_again_and_end() {
     let late = ann.replay(&session, &rest.turn(), None).await.unwrap().rest().await;
     assert!(!late.chunks().iter().any(|chunk| matches!(chunk, Chunk::DataRetry { .. })), "a late client never sees it");
     assert_eq!(late.message(), message_of(chunks), "less what data-retry hides, both have the same");
-    assert_eq!(late.text().len(), 240);
+    assert_eq!(late.text().len(), 960);
     drop(second);
 }
 
@@ -83,4 +83,27 @@ async fn a_frozen_worker_loses_its_turn_and_writes_nothing_when_it_wakes() {
     assert_eq!(detail["messages"].as_array().unwrap().len(), 2, "one answer");
     assert_eq!(system.services.count("SELECT count(*) FROM turn_steps").await, 1, "one charge");
     drop(second);
+}
+
+/// It neither hangs nor is it cut off: it writes as fast as it can while another takes its turn.
+#[tokio::test]
+async fn a_worker_that_loses_its_turn_while_it_writes_is_cut_off_in_the_middle() {
+    let system = System::start_with(1, 2, &[("TURN_LEASE_SECONDS", "60")]).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut stream = ann.send(&session, "demo:tokens=20000,rate=5000,bytes=4").await;
+    let turn = stream.until("text-delta").await.id.unwrap().turn_id.to_string();
+    let viewer = tokio::spawn(stream.rest());
+    system.services.sql("UPDATE turns SET lease_until = now() - interval '1 minute'").await;
+    let rest = viewer.await.unwrap();
+    assert!(rest.done);
+    assert!(rest.sequences().windows(2).all(|pair| pair[1] == pair[0] + 1));
+    let record = ann.turn(&session, &turn).await;
+    assert_eq!(
+        (&record["status"], &record["attempt"]),
+        (&"completed".into(), &2.into()),
+        "the second attempt is the last"
+    );
+    let late = ann.replay(&session, &turn, None).await.unwrap().rest().await;
+    assert_eq!(late.text().len(), 80_000);
 }

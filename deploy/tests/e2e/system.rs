@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use copilot_shared::testing::{Services, eventually};
 use futures_util::future::join_all;
@@ -41,7 +41,11 @@ impl System {
 
     /// Starts so many of each, with further settings for all.
     pub async fn start_with(apis: usize, workers: usize, environment: &[(&str, &str)]) -> Self {
-        let services = Services::isolated().await;
+        Self::start_in(Services::isolated().await, apis, workers, environment).await
+    }
+
+    /// Starts so many of each in a corner that is already there.
+    pub async fn start_in(services: Services, apis: usize, workers: usize, environment: &[(&str, &str)]) -> Self {
         let apis = join_all((0..apis).map(|_| Process::api(&services, environment))).await;
         let workers = join_all((0..workers).map(|_| Process::worker(&services, environment))).await;
         Self { apis, workers, services }
@@ -145,8 +149,25 @@ impl Process {
     pub async fn ready(&self, patience: Duration) {
         let url = format!("http://{}/health/ready", self.ops);
         let client = http();
-        eventually("the process is ready", patience, || async {
-            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        let began = Instant::now();
+        loop {
+            let state = match client.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => return,
+                Ok(answer) => answer.text().await.unwrap_or_else(|error| error.to_string()),
+                Err(error) => format!("{error:?}"),
+            };
+            assert!(began.elapsed() < patience, "process {:?} is not ready: {state}", self.child.id());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Asks it how it is until it names this part as down.
+    pub async fn down(&self, part: &str) {
+        let url = format!("http://{}/health/ready", self.ops);
+        let client = http();
+        eventually(&format!("the process says that {part} is down"), Duration::from_secs(5), || async {
+            let answer: serde_json::Value = client.get(&url).send().await.ok()?.json().await.ok()?;
+            answer["down"].as_array()?.iter().any(|down| down == part).then_some(())
         })
         .await;
     }

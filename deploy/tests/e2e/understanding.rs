@@ -1,6 +1,8 @@
 //! What is known of a user is a part of every turn, and of nobody else's.
 
-use copilot_shared::testing::{Reply, Witness};
+use std::time::Duration;
+
+use copilot_shared::testing::{Reply, Witness, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -66,4 +68,26 @@ async fn every_turn_knows_what_its_user_told_and_in_the_same_words() {
     assert_eq!(first, second, "providers cache what does not change");
     assert!(!of_bob.contains("Ann") && !of_bob.contains("<about_user>"), "{of_bob}");
     assert!(third.contains("  - forms\n  - stairs\n"), "{third}");
+}
+
+#[tokio::test]
+async fn who_told_of_themselves_is_suggested_prompts_and_keeps_their_own() {
+    let system = System::start(1, 1).await;
+    let (ann, bob) = (system.client(0, "ann"), system.client(0, "bob"));
+    let own = json!([{"name": "Mine", "prompts": ["What now?"]}]);
+    tell(&ann, json!({"business": {"industry": "paper"}})).await;
+    tell(&bob, json!({"business": {"industry": "glass"}, "suggested_prompts": own})).await;
+    for client in [&ann, &bob] {
+        let session = client.session().await;
+        client.send(&session, "hello").await.rest().await;
+    }
+    let suggested = eventually("prompts are suggested", Duration::from_secs(10), || async {
+        let themes = ann.get("/suggested-prompts").await["themes"].as_array().unwrap().clone();
+        (!themes.is_empty()).then_some(themes)
+    })
+    .await;
+    let names: Vec<&str> = suggested.iter().map(|theme| theme["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Learn", "Create", "Automate", "Organize"]);
+    assert!(suggested[0]["prompts"][0].as_str().unwrap().contains("paper"), "{suggested:?}");
+    assert_eq!(bob.get("/suggested-prompts").await["themes"], own);
 }

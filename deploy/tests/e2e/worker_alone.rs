@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use copilot_shared::chunk::{Chunk, Frame};
-use copilot_shared::id::{MessageId, SessionId, TurnId, UserId};
-use copilot_shared::message::{Part, Role, text_of};
+use copilot_shared::id::{MessageId, SessionId, ToolCallId, TurnId, UserId, WorkerId};
+use copilot_shared::message::{Part, Role, ToolOutcome, text_of};
 use copilot_shared::session::Caller;
-use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
+use copilot_shared::store::{Claim, NewTurn, OnBusy, StepCommit, Store, Submitted};
 use copilot_shared::stream::Streams;
 use copilot_shared::testing::{Services, eventually};
 use copilot_shared::turn::{Turn, TurnStatus};
+use copilot_shared::usage::TokenUsage;
+use serde_json::json;
 
 use crate::system::Process;
 
@@ -110,29 +112,32 @@ async fn a_turn_calls_a_tool_and_answers_with_its_result() {
     assert!(chunks.iter().any(|c| matches!(c, Chunk::ToolOutputAvailable { output, .. } if is_42(output))));
 }
 
+/// Leases that lapse in no test: only the broker and the dead worker's lock can tell.
+const LONG_LEASE: &[(&str, &str)] = &[("TURN_LEASE_SECONDS", "60")];
+
 #[tokio::test]
 async fn a_killed_workers_turn_goes_on_with_another() {
     let Scene { services, store, streams, ann, session } = scene().await;
-    let mut first = Process::worker(&services, &[]).await;
-    let says = "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=60,rate=30,bytes=4";
+    let mut first = Process::worker(&services, LONG_LEASE).await;
+    let says = "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=180,rate=30,bytes=4";
     let turn = submit(&services, &store, session, &ann, says).await;
     eventually("the answer is under way", Duration::from_secs(10), || async {
         let fold = streams.read_fold(turn.id).await.unwrap()?;
         (fold.steps_begun() == 2 && fold.sequence > 20).then_some(())
     })
     .await;
-    let _second = Process::worker(&services, &[]).await;
+    let _second = Process::worker(&services, LONG_LEASE).await;
     let killed = std::time::Instant::now();
     first.kill().await;
-    eventually("the turn is taken over", Duration::from_secs(5), || async {
+    eventually("the turn is taken over", Duration::from_secs(10), || async {
         let row = store.find_turn(session, turn.id).await.unwrap()?;
         (row.attempt.0 == 2).then_some(())
     })
     .await;
-    assert!(killed.elapsed() < Duration::from_secs(3), "took {:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(10), "took {:?}", killed.elapsed());
     assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
     let chunks = replayed(&streams, &turn).await;
-    assert_eq!(said(&chunks).len(), 240, "nothing of the abandoned step is left");
+    assert_eq!(said(&chunks).len(), 720, "nothing of the abandoned step is left");
     assert_eq!(services.count("SELECT count(*) FROM tool_calls").await, 1, "the finished call is not made again");
     let history = store.turn_messages(turn.id).await.unwrap();
     assert_eq!(text_of(&history.last().unwrap().parts), said(&chunks));
@@ -155,4 +160,44 @@ async fn a_terminated_worker_hands_its_turn_over_and_ends_cleanly() {
     let all = streams.read_after(turn.id, 0).await.unwrap();
     let text: Vec<u8> = all.batches.iter().flat_map(|batch| batch.frames.to_vec()).collect();
     assert!(!String::from_utf8(text).unwrap().contains("data-retry"), "a step boundary leaves no trace");
+}
+
+/// The dead worker is the test itself, so that it dies at every place of the ledger at once.
+#[tokio::test]
+async fn a_takeover_reuses_finished_calls_and_makes_those_that_may_be_made() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let turn = submit(&services, &store, session, &ann, "demo:tool=calculator,args={\"expression\":\"6*7\"}").await;
+    let Claim::Claimed(claim) = store.claim(turn.id, WorkerId::generate(), false).await.unwrap() else {
+        panic!("the turn is free")
+    };
+    let attempt = claim.turn.attempt;
+    let call = |id: &str| Part::ToolCall {
+        id: ToolCallId(id.into()),
+        name: "calculator".into(),
+        input: json!({"expression": "6*7"}),
+    };
+    let parts = vec![call("finished"), call("started"), call("requested")];
+    let step =
+        StepCommit { step: 1, parts, usage: TokenUsage::default(), used_at: chrono::Utc::now(), chunk_sequence: 9 };
+    store.commit_step(turn.id, attempt, &step).await.unwrap();
+    let calls = store.calls_of_step(turn.id, 1).await.unwrap();
+    store.start_calls(turn.id, attempt, &[calls[0].id.clone(), calls[1].id.clone()]).await.unwrap();
+    store.finish_call(turn.id, attempt, &calls[0], &ToolOutcome::Output(json!("kept"))).await.unwrap();
+    services.sql("UPDATE turns SET lease_until = now() - interval '1 minute'").await;
+
+    let _worker = Process::worker(&services, &[]).await;
+    assert_eq!(ended(&store, &turn).await.status, TurnStatus::Completed);
+    let made =
+        "SELECT count(*) FROM tool_calls WHERE (id, attempt) IN (('finished', 1), ('started', 2), ('requested', 2))";
+    assert_eq!(services.count(made).await, 3, "the finished one is not made again");
+    let chunks = replayed(&streams, &turn).await;
+    let outputs: Vec<_> = chunks
+        .iter()
+        .filter_map(|chunk| match chunk {
+            Chunk::ToolOutputAvailable { tool_call_id, output, .. } => Some((tool_call_id.as_str(), output)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outputs.len(), 3, "each has one outcome: {outputs:?}");
+    assert!(outputs.contains(&("finished", &json!("kept"))), "{outputs:?}");
 }

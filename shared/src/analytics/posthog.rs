@@ -248,7 +248,7 @@ impl Post {
             .retry(again)
             .when(Undelivered::is_passing)
             .notify(|error, pause| {
-                tracing::debug!(error = error as &dyn std::error::Error, ?pause, "analytics events are sent again")
+                tracing::debug!(error = error as &dyn std::error::Error, ?pause, "analytics events are sent again");
             })
             .await;
         let Err(error) = sent else { return Fate::Delivered };

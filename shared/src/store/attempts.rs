@@ -1,6 +1,7 @@
 //! A worker's writes to the turn that it has claimed. Each carries the attempt and is refused
 //! once a newer attempt exists, or the turn has ended.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
@@ -68,6 +69,8 @@ pub struct StepCommit {
     pub parts: Vec<Part>,
     /// What the call used.
     pub usage: TokenUsage,
+    /// When it ended: says which day and which week it counts in.
+    pub used_at: DateTime<Utc>,
     /// The last chunk that is in the stream.
     pub chunk_sequence: u64,
 }
@@ -330,13 +333,18 @@ impl Store {
     /// knows it: how far its stream reaches is kept. A turn that its user wants stopped ends as
     /// cancelled, whatever its worker came to before it heard.
     pub async fn finish(&self, turn: &Turn, end: &TurnEnd, last: Option<&StepCommit>) -> Result<Finished, Fenced> {
-        let mut tx = self.begin_for(turn.user_id.as_ref()).await?;
+        // An anonymous session may have become a user's while its turn ran.
+        let user = match &turn.user_id {
+            Some(user) => Some(user.clone()),
+            None => self.user_of_turn(turn.id).await?,
+        };
+        let mut tx = self.begin_for(user.as_ref()).await?;
         let end = match last {
             Some(step) => write_step(&mut tx, turn.id, turn.attempt, step, Some(end)).await?.unwrap_or(end.clone()),
             None => end_turn(&mut tx, turn, end).await?,
         };
         close_unanswered(&mut tx, turn.id, &end).await?;
-        let next = self.promote(&mut tx, turn.session_id, turn.user_id.as_ref()).await?;
+        let next = self.promote(&mut tx, turn.session_id, user.as_ref()).await?;
         tx.commit().await?;
         Ok(Finished { end, next })
     }
@@ -411,10 +419,12 @@ async fn write_step(
                  worker_id = CASE WHEN $10 IS NULL THEN worker_id END, \
                  error_code = CASE WHEN cancel_requested_at IS NULL THEN $11 END, \
                  error = CASE WHEN cancel_requested_at IS NULL THEN $12 END \
-             WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id, session_id, status), \
+             WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id, session_id, user_id, status), \
          gone AS (DELETE FROM outbox WHERE $10 IS NOT NULL AND turn_id IN (SELECT id FROM t)), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
-                 cache_creation_tokens, estimated) SELECT id, $3, $2, $5, $6, $7, $8, $9 FROM t), \
+                 cache_creation_tokens, estimated, created_at) SELECT id, $3, $2, $5, $6, $7, $8, $9, $20 FROM t), \
+         unsettled AS (INSERT INTO unsettled_steps (turn_id, step, user_id, weighted_tokens, used_at) \
+             SELECT id, $3, user_id, $19, $20 FROM t WHERE user_id IS NOT NULL AND $19 > 0), \
          calls AS (INSERT INTO tool_calls (turn_id, step, attempt, id, place, name, input) \
              SELECT t.id, $3, $2, c.id, c.place, c.name, c.input \
              FROM t, unnest($13::text[], $14::text[], $15::jsonb[]) WITH ORDINALITY AS c (id, name, input, place)), \
@@ -443,6 +453,8 @@ async fn write_step(
     .bind(!step.parts.is_empty())
     .bind(MessageId::generate())
     .bind(Json(&step.parts))
+    .bind(usage.weighted())
+    .bind(step.used_at)
     .fetch_optional(&mut **tx)
     .await?;
     let status = status.ok_or(Fenced::Fenced)?;

@@ -240,9 +240,11 @@ async fn save_unfinished(tx: Tx<'_>, turn: TurnId, parts: &[Part]) -> Result<(),
     let parts: Vec<&Part> = parts.iter().filter(|part| !matches!(part, Part::ToolCall { .. })).collect();
     sqlx::query(
         "WITH t AS (UPDATE turns SET steps = steps + 1, completion_tokens = completion_tokens + $4, usage_estimated = true \
-             WHERE id = $1 RETURNING id, session_id, steps, attempt), \
+             WHERE id = $1 RETURNING id, session_id, user_id, steps, attempt), \
          used AS (INSERT INTO turn_steps (turn_id, step, attempt, prompt_tokens, completion_tokens, cache_read_tokens, \
                  cache_creation_tokens, estimated) SELECT id, steps, attempt, 0, $4, 0, 0, true FROM t), \
+         unsettled AS (INSERT INTO unsettled_steps (turn_id, step, user_id, weighted_tokens, used_at) \
+             SELECT id, steps, user_id, $4, now() FROM t WHERE user_id IS NOT NULL AND $4 > 0), \
          place AS (UPDATE sessions s SET next_sequence = next_sequence + 1, \
                  total_completion_tokens = total_completion_tokens + $4 FROM t \
              WHERE s.id = t.session_id RETURNING s.id, s.next_sequence - 1 AS sequence, t.steps) \

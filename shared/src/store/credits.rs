@@ -127,14 +127,7 @@ impl Store {
         metadata: &Metadata,
     ) -> Result<Recorded, SpendError> {
         let mut tx = self.pool.begin().await?;
-        let balance = lock_balance(&mut tx, user).await?.ok_or(sqlx::Error::RowNotFound)?;
-        if let Some(row) = find_recorded(&mut tx, user, key).await? {
-            let same = row.kind == CreditKind::Usage && row.amount == amount.taken();
-            return if same { Ok(row.repeated()) } else { Err(SpendError::Conflict) };
-        }
-        let left = after_spend(balance, amount)?;
-        let entry = Entry { key, kind: CreditKind::Usage, amount: amount.taken(), balance: left, metadata };
-        let recorded = record(&mut tx, user, &entry).await?;
+        let recorded = spend_in(&mut tx, user, amount, key, metadata).await?;
         tx.commit().await?;
         Ok(recorded)
     }
@@ -148,14 +141,7 @@ impl Store {
         metadata: &Metadata,
     ) -> Result<Recorded, GrantError> {
         let mut tx = self.pool.begin().await?;
-        let balance = lock_balance(&mut tx, user).await?.ok_or(GrantError::UnknownUser)?;
-        if let Some(row) = find_recorded(&mut tx, user, key).await? {
-            let same = row.kind == CreditKind::Grant && row.amount == amount.cents();
-            return if same { Ok(row.repeated()) } else { Err(GrantError::Conflict) };
-        }
-        let sum = after_grant(balance, amount)?;
-        let entry = Entry { key, kind: CreditKind::Grant, amount: amount.cents(), balance: sum, metadata };
-        let recorded = record(&mut tx, user, &entry).await?;
+        let recorded = grant_in(&mut tx, user, amount, key, metadata).await?;
         tx.commit().await?;
         Ok(recorded)
     }
@@ -217,6 +203,42 @@ impl Store {
         .await?;
         Ok(rows.into_iter().map(Transaction::from).collect())
     }
+}
+
+/// Takes an amount in a transaction of more than that.
+pub(super) async fn spend_in(
+    tx: Tx<'_>,
+    user: &UserId,
+    amount: Amount,
+    key: &TransactionKey,
+    metadata: &Metadata,
+) -> Result<Recorded, SpendError> {
+    let balance = lock_balance(tx, user).await?.ok_or(sqlx::Error::RowNotFound)?;
+    if let Some(row) = find_recorded(tx, user, key).await? {
+        let same = row.kind == CreditKind::Usage && row.amount == amount.taken();
+        return if same { Ok(row.repeated()) } else { Err(SpendError::Conflict) };
+    }
+    let left = after_spend(balance, amount)?;
+    let entry = Entry { key, kind: CreditKind::Usage, amount: amount.taken(), balance: left, metadata };
+    Ok(record(tx, user, &entry).await?)
+}
+
+/// Gives an amount in a transaction of more than that.
+pub(super) async fn grant_in(
+    tx: Tx<'_>,
+    user: &UserId,
+    amount: Amount,
+    key: &TransactionKey,
+    metadata: &Metadata,
+) -> Result<Recorded, GrantError> {
+    let balance = lock_balance(tx, user).await?.ok_or(GrantError::UnknownUser)?;
+    if let Some(row) = find_recorded(tx, user, key).await? {
+        let same = row.kind == CreditKind::Grant && row.amount == amount.cents();
+        return if same { Ok(row.repeated()) } else { Err(GrantError::Conflict) };
+    }
+    let sum = after_grant(balance, amount)?;
+    let entry = Entry { key, kind: CreditKind::Grant, amount: amount.cents(), balance: sum, metadata };
+    Ok(record(tx, user, &entry).await?)
 }
 
 /// The user's balance, locked until the end of the transaction; `None` if there is no such user.

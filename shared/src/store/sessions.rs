@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::rows::SessionRow;
+use super::submit::key_owner;
 use super::{Store, StoreError};
 use crate::id::{SessionId, UserId};
 use crate::session::{Caller, Session, Title};
@@ -151,7 +152,8 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Makes an anonymous session a user's, once. The owner's own call changes nothing.
+    /// Makes an anonymous session a user's, once, with what is in flight in it. The owner's own call
+    /// changes nothing.
     pub async fn claim_session(
         &self,
         id: SessionId,
@@ -159,17 +161,9 @@ impl Store {
         token_hash: Option<&[u8]>,
     ) -> Result<(), ClaimSessionError> {
         self.ensure_user(user).await?;
-        let claimed = sqlx::query(
-            "WITH claimed AS (UPDATE sessions SET user_id = $2, claim_token_hash = NULL \
-                 WHERE id = $1 AND claim_token_hash = $3 RETURNING id) \
-             UPDATE turns SET user_id = $2 WHERE session_id IN (SELECT id FROM claimed)",
-        )
-        .bind(id)
-        .bind(user)
-        .bind(token_hash)
-        .execute(&self.pool)
-        .await
-        .map_err(StoreError::from)?;
+        if let Some(hash) = token_hash {
+            self.hand_over(id, user, hash).await?;
+        }
         let owner: Option<Option<UserId>> = sqlx::query_scalar("SELECT user_id FROM sessions WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
@@ -179,10 +173,45 @@ impl Store {
             Some(Some(owner)) if &owner == user => Ok(()),
             // Anonymous ids cannot be guessed, so saying that one exists reveals nothing.
             Some(None) => Err(ClaimSessionError::WrongToken),
-            Some(Some(_)) | None => {
-                tracing::debug!(session.id = %id, rows = claimed.rows_affected(), "claim of a session that is not to be had");
-                Err(ClaimSessionError::NotFound)
-            }
+            Some(Some(_)) | None => Err(ClaimSessionError::NotFound),
         }
+    }
+
+    /// Gives a session to a user if the token fits: its turns count against the user from now on,
+    /// and a submit that is sent again is still known. Of two at once, one finds the token gone.
+    async fn hand_over(&self, id: SessionId, user: &UserId, token_hash: &[u8]) -> Result<(), StoreError> {
+        let mut tx = self.begin_for(Some(user)).await?;
+        // Running turns before their session: the order of every writer.
+        sqlx::query("SELECT 1 FROM turns WHERE session_id = $1 AND status IN ('queued', 'running') FOR UPDATE")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        let claimed = sqlx::query(
+            "UPDATE sessions SET user_id = $2, claim_token_hash = NULL WHERE id = $1 AND claim_token_hash = $3",
+        )
+        .bind(id)
+        .bind(user)
+        .bind(token_hash)
+        .execute(&mut *tx)
+        .await?;
+        if claimed.rows_affected() == 0 {
+            return Ok(());
+        }
+        sqlx::query("UPDATE turns SET user_id = $2 WHERE session_id = $1")
+            .bind(id)
+            .bind(user)
+            .execute(&mut *tx)
+            .await?;
+        // A key that the user has used for something else keeps that meaning.
+        sqlx::query(
+            "UPDATE idempotency_keys k SET owner = $2 WHERE owner = $1 AND NOT EXISTS \
+                 (SELECT 1 FROM idempotency_keys taken WHERE taken.owner = $2 AND taken.key = k.key)",
+        )
+        .bind(key_owner(id, None))
+        .bind(key_owner(id, Some(user)))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
     }
 }

@@ -17,8 +17,9 @@ struct SteeringRow {
 }
 
 impl Store {
-    /// Makes the messages that steer a turn part of it. False if there are none.
-    pub async fn take_steering(&self, turn: TurnId, attempt: Attempt) -> Result<bool, Fenced> {
+    /// Makes the messages that steer a turn part of it. Returns the turns that they waited as, which
+    /// are no more.
+    pub async fn take_steering(&self, turn: TurnId, attempt: Attempt) -> Result<Vec<TurnId>, Fenced> {
         let waits: Option<bool> = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM turns s WHERE s.steers = t.id AND s.status = 'queued' AND s.ready_at IS NULL) \
              FROM turns t WHERE t.id = $1 AND t.attempt = $2 AND t.status = 'running'",
@@ -29,12 +30,12 @@ impl Store {
         .await?;
         match waits {
             None => Err(Fenced::Fenced),
-            Some(false) => Ok(false),
+            Some(false) => Ok(Vec::new()),
             Some(true) => self.move_steering(turn, attempt).await,
         }
     }
 
-    async fn move_steering(&self, turn: TurnId, attempt: Attempt) -> Result<bool, Fenced> {
+    async fn move_steering(&self, turn: TurnId, attempt: Attempt) -> Result<Vec<TurnId>, Fenced> {
         let mut tx = self.pool.begin().await?;
         let session: Option<SessionId> = sqlx::query_scalar(
             "SELECT session_id FROM turns WHERE id = $1 AND attempt = $2 AND status = 'running' FOR UPDATE",
@@ -68,6 +69,6 @@ impl Store {
             sqlx::query("DELETE FROM turns WHERE id = $1").bind(row.id).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        Ok(!steering.is_empty())
+        Ok(steering.into_iter().map(|row| row.id).collect())
     }
 }

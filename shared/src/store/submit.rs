@@ -1,7 +1,7 @@
 //! Accepting a turn: its message, its row and its outbox entry in one transaction.
 
-use sqlx::FromRow;
 use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 
 use super::rows::{TurnRow, turn_columns};
 use super::{DISPATCH_GRACE, Store, StoreError, Tx, interval};
@@ -102,6 +102,17 @@ struct Traffic {
 }
 
 impl Store {
+    /// The turn that a submit with this key was accepted as before, if it was.
+    pub async fn find_submitted(
+        &self,
+        session: SessionId,
+        caller: &Caller,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Turn>, SubmitError> {
+        let mut connection = self.pool.acquire().await?;
+        find_repeated(&mut connection, session, caller.user_id(), idempotency).await
+    }
+
     /// Accepts a turn, or says why not.
     pub async fn submit(&self, session: SessionId, caller: &Caller, new: &NewTurn) -> Result<Submitted, SubmitError> {
         let user = caller.user_id();
@@ -157,12 +168,12 @@ async fn lock_owned_session(tx: Tx<'_>, session: SessionId, caller: &Caller) -> 
 }
 
 /// Keys belong to the user; an anonymous session's keys belong to the session.
-fn key_owner(session: SessionId, user: Option<&UserId>) -> String {
+pub(super) fn key_owner(session: SessionId, user: Option<&UserId>) -> String {
     user.map_or_else(|| format!("session:{session}"), |user| format!("user:{user}"))
 }
 
 async fn find_repeated(
-    tx: Tx<'_>,
+    connection: &mut PgConnection,
     session: SessionId,
     user: Option<&UserId>,
     idempotency: &Idempotency,
@@ -174,7 +185,7 @@ async fn find_repeated(
     )
     .bind(&owner)
     .bind(&idempotency.key)
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *connection)
     .await?;
     match found {
         None => Ok(None),
@@ -182,17 +193,17 @@ async fn find_repeated(
             sqlx::query("DELETE FROM idempotency_keys WHERE owner = $1 AND key = $2")
                 .bind(&owner)
                 .bind(&idempotency.key)
-                .execute(&mut **tx)
+                .execute(&mut *connection)
                 .await?;
             Ok(None)
         }
-        Some((hash, turn, false)) if hash == idempotency.body_hash => Ok(Some(turn_to_follow(tx, turn).await?)),
+        Some((hash, turn, false)) if hash == idempotency.body_hash => Ok(Some(turn_to_follow(connection, turn).await?)),
         Some(_) => Err(SubmitError::KeyConflict),
     }
 }
 
 /// The turn whose chunks answer a submit: its own, or the one that its message is to steer.
-async fn turn_to_follow(tx: Tx<'_>, turn: TurnId) -> Result<Turn, SubmitError> {
+async fn turn_to_follow(connection: &mut PgConnection, turn: TurnId) -> Result<Turn, SubmitError> {
     let row: TurnRow = sqlx::query_as(concat!(
         "SELECT ",
         turn_columns!(),
@@ -200,7 +211,7 @@ async fn turn_to_follow(tx: Tx<'_>, turn: TurnId) -> Result<Turn, SubmitError> {
              WHERE s.id = $1 AND s.status = 'queued' AND s.ready_at IS NULL AND r.status IN ('queued', 'running')), $1)"
     ))
     .bind(turn)
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *connection)
     .await?;
     Ok(row.into())
 }

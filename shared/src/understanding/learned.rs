@@ -8,7 +8,7 @@ const TEXT_CHARS: usize = 300;
 /// The longest `additional_notes`, in characters.
 const NOTES_CHARS: usize = 1_000;
 /// The longest entry of a list, in characters.
-const ENTRY_CHARS: usize = 200;
+pub(super) const ENTRY_CHARS: usize = 200;
 /// Entries of one list that are learned at once.
 const ENTRIES: usize = 25;
 /// Themes of suggested prompts.
@@ -72,7 +72,7 @@ impl Learned {
 }
 
 /// One line, without controls: nothing in it can look like another line of a prompt.
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().filter(|c| !c.is_control()).collect()
 }

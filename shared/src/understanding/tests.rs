@@ -109,6 +109,30 @@ fn the_fields_that_say_something_are_named() {
     assert_eq!(learned.fields(), ["name", "job_title", "current_software", "suggested_prompts"]);
 }
 
+#[test]
+fn a_models_suggestions_are_shown_in_our_order_and_within_our_bounds() {
+    let long = "word ".repeat(21);
+    let answer = format!(
+        "Here you are:\n```json\n{{\"organize\": [\"Sort it\"], \"Gamble\": [\"Bet\"], \"Learn\": [\"{long}\", \" a\\nb \", 5, \
+         \"a b\", \"c\", \"d\", \"e\", \"f\", \"g\"], \"Create\": []}}\n```"
+    );
+    let shown = SuggestedPrompts::from_model(&answer).unwrap();
+    assert_eq!(shown.0, [theme("Learn", &["a b", "c", "d", "e", "f"]), theme("Organize", &["Sort it"])]);
+    for nothing in ["", "no", "}{", "{", "{\"Learn\": []}", "{\"Learn\": \"a\"}", "{\"a\": [\"b\"]}"] {
+        assert_eq!(SuggestedPrompts::from_model(nothing), None, "{nothing}");
+    }
+}
+
+#[test]
+fn prompts_are_wanted_once_something_is_known() {
+    let known = Understanding::default();
+    assert!(!known.wants_suggestions());
+    let known = known.merge(pains(&["forms"]));
+    assert!(known.wants_suggestions());
+    let prompts = Some(SuggestedPrompts(vec![theme("Learn", &["a"])]));
+    assert!(!known.merge(Learned::new(None, Business::default(), prompts).unwrap()).wants_suggestions());
+}
+
 fn learned() -> impl Strategy<Value = Learned> {
     let text = || prop::option::of("[a-c ]{0,4}");
     let list = || prop::collection::vec("[a-d ]{0,2}", 0..6);

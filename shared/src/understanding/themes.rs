@@ -6,6 +6,15 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::learned::{ENTRY_CHARS, line};
+
+/// The themes of the prompts that a model suggests, in the order in which they are shown.
+pub const SUGGESTED_THEMES: [&str; 4] = ["Learn", "Create", "Automate", "Organize"];
+/// Prompts that a model suggests of one theme.
+pub const SUGGESTED_PROMPTS: usize = 5;
+/// The longest prompt that a model suggests, in words.
+pub const SUGGESTED_WORDS: usize = 20;
+
 /// The theme of prompts that have none.
 const GENERAL: &str = "General";
 
@@ -24,6 +33,34 @@ pub struct Theme {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct SuggestedPrompts(pub Vec<Theme>);
+
+impl SuggestedPrompts {
+    /// What is fit to be shown of a model's answer, which should be a map of themes but may come
+    /// with words around it. None if nothing is.
+    pub fn from_model(answer: &str) -> Option<Self> {
+        let map = answer.get(answer.find('{')?..=answer.rfind('}')?)?;
+        let Self(said) = serde_json::from_str(map).ok()?;
+        let fitting = SUGGESTED_THEMES.iter().filter_map(|&name| {
+            let theme = said.iter().find(|theme| theme.name.trim().eq_ignore_ascii_case(name))?;
+            let prompts = fit_to_be_shown(&theme.prompts);
+            (!prompts.is_empty()).then(|| Theme { name: name.to_owned(), prompts })
+        });
+        let themes: Vec<Theme> = fitting.collect();
+        (!themes.is_empty()).then_some(Self(themes))
+    }
+}
+
+fn fit_to_be_shown(prompts: &[String]) -> Vec<String> {
+    let mut fitting: Vec<String> = Vec::new();
+    for prompt in prompts.iter().map(|prompt| line(prompt)) {
+        let fits =
+            !prompt.is_empty() && prompt.split(' ').count() <= SUGGESTED_WORDS && prompt.chars().count() <= ENTRY_CHARS;
+        if fits && !fitting.contains(&prompt) && fitting.len() < SUGGESTED_PROMPTS {
+            fitting.push(prompt);
+        }
+    }
+    fitting
+}
 
 impl<'de> Deserialize<'de> for SuggestedPrompts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::id::{ToolCallId, WorkerId};
 use copilot_shared::message::{Part, Role, ToolOutcome};
-use copilot_shared::store::{Claim, Fenced};
+use copilot_shared::store::{Claim, Fenced, StoreSettings};
 use copilot_shared::testing::{Services, eventually};
 use copilot_shared::tool::ToolCallStatus;
 use copilot_shared::turn::{Attempt, ErrorCode, Failure, FinishReason, TurnEnd, TurnStatus};
@@ -66,7 +66,9 @@ async fn a_live_lease_keeps_a_turn_and_a_lapsed_one_frees_it() {
 #[tokio::test]
 async fn a_redelivered_turn_is_claimed_at_once_when_its_worker_is_gone_and_only_then() {
     let services = Services::isolated().await;
-    let store = services.store();
+    // A lease that does not lapse meanwhile: only the lock can tell.
+    let lease = Duration::from_mins(1);
+    let store = services.store_with(StoreSettings { lease, max_running: 0, max_in_flight: 0, connections: 4 });
     let ann = user("ann");
     let id = session(&store, &ann).await;
     let turn = ready(&store, id, &ann, "hello").await;
@@ -75,7 +77,7 @@ async fn a_redelivered_turn_is_claimed_at_once_when_its_worker_is_gone_and_only_
     claimed(&store, turn.id, old).await;
     assert!(matches!(store.claim(turn.id, new, true).await.unwrap(), Claim::Held(_)), "the worker lives");
     drop(lock);
-    eventually("the dead worker's turn is claimed", Duration::from_secs(2), || async {
+    eventually("the dead worker's turn is claimed", Duration::from_secs(10), || async {
         matches!(store.claim(turn.id, new, true).await.unwrap(), Claim::Claimed(_)).then_some(())
     })
     .await;

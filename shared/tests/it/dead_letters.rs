@@ -12,21 +12,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 struct Letters {
-    letters: mpsc::Receiver<DeadLetterDelivery>,
+    deliveries: mpsc::Receiver<DeadLetterDelivery>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Letters {
     fn of(services: &Services) -> Self {
-        let (sender, letters) = mpsc::channel(16);
+        let (sender, deliveries) = mpsc::channel(16);
         let stop = CancellationToken::new();
         let task = tokio::spawn(DeadLetterIntake::new(services.broker()).run(sender, stop.clone()));
-        Self { letters, stop, task }
+        Self { deliveries, stop, task }
     }
 
     async fn next(&mut self) -> DeadLetterDelivery {
-        tokio::time::timeout(Duration::from_secs(15), self.letters.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_secs(15), self.deliveries.recv()).await.unwrap().unwrap()
     }
 
     async fn close(self) {

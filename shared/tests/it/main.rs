@@ -1,5 +1,11 @@
 //! The adapters against the real servers.
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod administration;
 mod analytics;
@@ -9,11 +15,14 @@ mod credits;
 mod dead_letters;
 mod outbox;
 mod queue;
+mod resets;
 mod s3;
 mod sessions;
+mod settlement;
 mod setup;
 mod steering;
 mod streams;
 mod submit;
 mod understanding;
+mod windows;
 mod workspaces;

@@ -55,13 +55,43 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
     assert_eq!(entries().await, 0, "it is kept");
 
     lapse().await;
-    let last = StepCommit { step: 1, parts: Vec::new(), usage: TokenUsage::default(), chunk_sequence: 1 };
+    let last = StepCommit {
+        step: 1,
+        parts: Vec::new(),
+        usage: TokenUsage::default(),
+        used_at: chrono::Utc::now(),
+        chunk_sequence: 1,
+    };
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), Some(&last)).await.unwrap();
     assert_eq!(entries().await, 0, "it has ended");
 
     services.sql("INSERT INTO outbox (turn_id, due_at) SELECT id, now() FROM turns").await;
     assert!(store.take_due(10).await.unwrap().is_empty(), "it was found lapsed while it ended");
     assert_eq!(entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_lapsed_turn_is_published_again_at_once_since_its_message_may_reach_the_worker_that_hangs() {
+    let services = Services::isolated().await;
+    let store = services.store_with(copilot_shared::store::StoreSettings {
+        lease: Duration::from_mins(1),
+        max_running: 0,
+        max_in_flight: 0,
+        connections: 2,
+    });
+    let ann = user("ann");
+    let (hangs, waits) = (session(&store, &ann).await, session(&store, &ann).await);
+    let lapsed = ready(&store, hangs, &ann, "hello").await;
+    claimed(&store, lapsed.id, WorkerId::generate()).await;
+    ready(&store, waits, &ann, "hello").await;
+    services.sql("UPDATE turns SET lease_until = now() - interval '1 minute' WHERE status = 'running'").await;
+    store.enqueue_lapsed().await.unwrap();
+    services.sql("UPDATE outbox SET due_at = now()").await;
+    assert_eq!(store.take_due(10).await.unwrap().len(), 2);
+    let soon = "SELECT count(*) FROM outbox o JOIN turns t ON t.id = o.turn_id \
+         WHERE due_at < now() + interval '2 seconds' AND t.status = 'running'";
+    assert_eq!(services.count(soon).await, 1);
+    assert_eq!(services.count("SELECT count(*) FROM outbox WHERE due_at > now() + interval '50 seconds'").await, 1);
 }
 
 #[tokio::test]
@@ -161,7 +191,7 @@ async fn a_stream_is_sealed_although_its_worker_was_fenced_off_too_late() {
     let turn = ready(&store, id, &ann, "one").await;
     let claim = claimed(&store, turn.id, WorkerId::generate()).await;
     // Somebody begins to end it without its worker, and the worker ends it first.
-    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1)).await.unwrap();
+    streams.raise(turn.id, Attempt(claim.turn.attempt.0 + 1), 0).await.unwrap();
     store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
     services.sql("UPDATE turns SET finished_at = now() - interval '1 minute'").await;
     reconciler(&services).look(true).await.unwrap();

@@ -56,5 +56,5 @@ pub async fn claimed(store: &Store, turn: TurnId, worker: WorkerId) -> Claimed {
 
 pub fn step(number: i32, parts: Vec<Part>) -> StepCommit {
     let usage = TokenUsage { prompt: 10, completion: 5, ..TokenUsage::default() };
-    StepCommit { step: number, parts, usage, chunk_sequence: 7 }
+    StepCommit { step: number, parts, usage, used_at: chrono::Utc::now(), chunk_sequence: 7 }
 }

@@ -38,8 +38,8 @@ async fn a_steering_message_becomes_part_of_the_running_turn() {
     assert_eq!(store.position(later.id).await.unwrap(), 3);
 
     store.commit_step(turn.id, Attempt(1), &step(1, vec![text("said")])).await.unwrap();
-    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap());
-    assert!(!store.take_steering(turn.id, Attempt(1)).await.unwrap(), "once");
+    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 1);
+    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap().is_empty(), "once");
     let history = store.history(id, 10).await.unwrap();
     let said: Vec<(Role, String)> = history.iter().map(|m| (m.role, text_of(&m.parts))).collect();
     let expected = [(Role::User, "one"), (Role::Assistant, "said"), (Role::User, "two"), (Role::User, "three")];
@@ -47,7 +47,7 @@ async fn a_steering_message_becomes_part_of_the_running_turn() {
     assert_eq!(services.count("SELECT count(*) FROM turns").await, 2);
     assert_eq!(steer(&store, id, &ann, "two").await, turn.id, "repeated after it was taken up");
 
-    let next = store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
+    let next = store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap().next;
     assert_eq!(next, [later.id]);
 }
 
@@ -61,14 +61,14 @@ async fn what_no_step_takes_up_is_the_next_turn() {
     waiting(&store, id, &ann, "later").await;
     let claim = claimed(&store, turn.id, WorkerId::generate()).await;
     steer(&store, id, &ann, "two").await;
-    let next = store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
+    let next = store.finish(&claim.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap().next;
     let own = store.find_turn(id, next[0]).await.unwrap().unwrap();
     assert_eq!(own.status, TurnStatus::Queued);
     let repeated = steer(&store, id, &ann, "two").await;
     assert_eq!(repeated, own.id, "the same key now means the turn that answers it");
     assert!(matches!(store.take_steering(turn.id, Attempt(1)).await, Err(Fenced::Fenced)));
     assert!(!claimed(&store, own.id, WorkerId::generate()).await.is_steered);
-    assert!(!store.take_steering(own.id, Attempt(1)).await.unwrap());
+    assert!(store.take_steering(own.id, Attempt(1)).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_turn_that_has_not_begun_is_steered_at_its_first_step() {
     let turn = ready(&store, id, &ann, "one").await;
     steer(&store, id, &ann, "two").await;
     assert!(claimed(&store, turn.id, WorkerId::generate()).await.is_steered);
-    assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap());
+    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn an_older_attempt_takes_nothing_up() {
     assert!(claimed(&store, turn.id, WorkerId::generate()).await.is_steered, "the next one hears of it");
     assert!(matches!(store.take_steering(turn.id, Attempt(1)).await, Err(Fenced::Fenced)));
     assert_eq!(services.count("SELECT count(*) FROM turns").await, 2);
-    assert!(store.take_steering(turn.id, Attempt(2)).await.unwrap());
+    assert_eq!(store.take_steering(turn.id, Attempt(2)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -120,5 +120,5 @@ async fn a_cancel_stops_the_running_turn_and_the_steering_message_runs_next() {
     steer(&store, id, &ann, "two").await;
     let request = store.request_cancel(id, ann.user_id(), "ann").await.unwrap();
     assert!(matches!(request, CancelRequest::Requested(stopped) if stopped == turn.id));
-    assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().len(), 1);
+    assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next.len(), 1);
 }

@@ -26,14 +26,17 @@ async fn an_append_is_refused_to_an_older_attempt_and_after_the_end() {
     let first = Append::of(turn, Attempt(1), 0, &opening(turn));
     assert_eq!(streams.append(&first).await.unwrap(), Appended::Stored);
     assert_eq!(streams.append(&first).await.unwrap(), Appended::Stored, "a repetition changes nothing");
-    assert_eq!(streams.raise(turn, Attempt(2)).await.unwrap(), Appended::Stored);
+    assert_eq!(streams.raise(turn, Attempt(2), 0).await.unwrap(), Appended::Stored);
     let stale = Append::of(turn, Attempt(1), 3, &[delta("x")]);
     assert_eq!(streams.append(&stale).await.unwrap(), Appended::Fenced);
     let hole = Append::of(turn, Attempt(2), 7, &[delta("x")]);
     assert_eq!(streams.append(&hole).await.unwrap(), Appended::Gap(3));
-    let end = TurnEnd::Completed(FinishReason::Stop);
-    assert_eq!(streams.seal(turn, Attempt(2), &end).await.unwrap(), Appended::Stored);
-    assert_eq!(streams.seal(turn, Attempt(2), &end).await.unwrap(), Appended::Closed);
+    let fold = streams.read_fold(turn).await.unwrap().unwrap();
+    let end = fold.ending(turn, &TurnEnd::Completed(FinishReason::Stop));
+    let end: Vec<Frame> = end.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
+    let end = Append::of(turn, Attempt(2), 3, &end);
+    assert_eq!(streams.append(&end).await.unwrap(), Appended::Stored);
+    assert_eq!(streams.append(&end).await.unwrap(), Appended::Closed);
     let late = Append::of(turn, Attempt(3), 6, &[delta("x")]);
     assert_eq!(streams.append(&late).await.unwrap(), Appended::Closed);
     let meta = streams.meta(turn).await.unwrap().unwrap();
@@ -104,6 +107,39 @@ async fn a_lost_stream_is_noticed_and_begun_anew_behind_what_was_sent() {
     assert_eq!(streams.append(&next).await.unwrap(), Appended::Stored);
     let meta = streams.meta(turn).await.unwrap().unwrap();
     assert_eq!((meta.base, meta.last), (3, 4));
+}
+
+#[tokio::test]
+async fn a_lost_stream_is_not_taken_for_one_that_never_began() {
+    let services = Services::isolated().await;
+    let streams = services.streams();
+    let turn = TurnId::generate();
+    assert_eq!(streams.raise(turn, Attempt(2), 3).await.unwrap(), Appended::Lost);
+    assert_eq!(streams.meta(turn).await.unwrap(), None, "nothing is begun in passing");
+    assert_eq!(streams.raise(turn, Attempt(2), 0).await.unwrap(), Appended::Stored);
+}
+
+#[tokio::test]
+async fn a_stream_that_lost_its_end_is_begun_anew_and_one_that_did_not_is_left_alone() {
+    let services = Services::isolated().await;
+    let streams = services.streams();
+    let turn = TurnId::generate();
+    streams.append(&Append::of(turn, Attempt(1), 0, &opening(turn))).await.unwrap();
+    // As if Redis had come back without the chunks 4 to 7.
+    let mut next = Append::of(turn, Attempt(1), 7, &[delta("more")]);
+    assert_eq!(streams.append(&next).await.unwrap(), Appended::Gap(3));
+    assert_eq!(streams.raise(turn, Attempt(2), 7).await.unwrap(), Appended::Lost);
+    next.anew = true;
+    assert_eq!(streams.append(&next).await.unwrap(), Appended::Stored);
+    assert_eq!(streams.append(&next).await.unwrap(), Appended::Stored, "a repetition changes nothing");
+    let meta = streams.meta(turn).await.unwrap().unwrap();
+    assert_eq!((meta.base, meta.last), (7, 8));
+
+    let mut fold = Fold::default();
+    fold.sequence = 7;
+    assert_eq!(streams.begin_anew(turn, Attempt(2), &fold).await.unwrap(), Appended::Stored);
+    let stored = streams.read_after(turn, 7).await.unwrap();
+    assert_eq!(stored.batches.len(), 1, "it reaches further than that, so it is not begun anew");
 }
 
 #[tokio::test]

@@ -62,10 +62,10 @@ async fn turns_of_a_session_run_one_after_another_in_order() {
 
     let one = claimed(&store, first.id, worker).await;
     let end = TurnEnd::Completed(FinishReason::Stop);
-    let next = store.finish(&one.turn, &end, Some(&step(1, vec![text("1")]))).await.unwrap();
+    let next = store.finish(&one.turn, &end, Some(&step(1, vec![text("1")]))).await.unwrap().next;
     assert_eq!(next, [second.id]);
     let two = claimed(&store, second.id, worker).await;
-    assert_eq!(store.finish(&two.turn, &end, Some(&step(1, vec![text("2")]))).await.unwrap(), [third.id]);
+    assert_eq!(store.finish(&two.turn, &end, Some(&step(1, vec![text("2")]))).await.unwrap().next, [third.id]);
 
     let said: Vec<String> = store
         .message_page(id, None, 10)
@@ -126,7 +126,7 @@ async fn a_user_has_a_bounded_number_of_turns_in_flight() {
         _ => None,
     });
     let one = claimed(&store, running.unwrap().id, WorkerId::generate()).await;
-    let next = store.finish(&one.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap();
+    let next = store.finish(&one.turn, &TurnEnd::Completed(FinishReason::Stop), None).await.unwrap().next;
     assert_eq!(next.len(), 1, "a turn of another session takes the free place");
 }
 
@@ -146,7 +146,7 @@ async fn reject_refuses_while_a_turn_is_in_flight_and_interrupt_goes_first() {
     let Submitted::Waiting(urgent, _) = store.submit(id, &ann, &interrupt).await.unwrap() else { panic!("must wait") };
     assert_eq!(store.position(urgent.id).await.unwrap(), 1);
     let one = claimed(&store, first.id, WorkerId::generate()).await;
-    assert_eq!(store.finish(&one.turn, &TurnEnd::Cancelled, None).await.unwrap(), [urgent.id]);
+    assert_eq!(store.finish(&one.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [urgent.id]);
 }
 
 fn keyed(key: &str, body: u8) -> NewTurn {

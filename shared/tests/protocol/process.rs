@@ -134,7 +134,6 @@ pub trait Steps {
 }
 
 /// What runs in a process.
-#[expect(clippy::large_enum_variant, reason = "tasks are boxed")]
 pub enum Work {
     Submit(submit::Submit),
     Edit(submit::Edit),

@@ -71,11 +71,11 @@ fn first_violation(seed: u64, count: u64, steps: Option<u32>) -> Option<Violatio
                     if from >= count || found.lock().unwrap().is_some() {
                         return;
                     }
-                    for at in from..count.min(from + SHARE) {
-                        if let Err(violation) = scheduler.run(seed.wrapping_add(at), steps) {
-                            found.lock().unwrap().get_or_insert(violation);
-                            return;
-                        }
+                    let mut share = from..count.min(from + SHARE);
+                    let broken = share.find_map(|at| scheduler.run(seed.wrapping_add(at), steps).err());
+                    if let Some(violation) = broken {
+                        found.lock().unwrap().get_or_insert(violation);
+                        return;
                     }
                     say_now_and_then(&said, from, count);
                 }

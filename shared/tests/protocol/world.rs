@@ -91,7 +91,7 @@ impl World {
             streams: Streams::default(),
             broker: Broker::default(),
             processes: Vec::new(),
-            tasks: (0..TASKS).map(|_| None).collect(),
+            tasks: Vec::with_capacity(TASKS),
             signals: vec![Signals::default(); TASKS],
             writers: vec![Writer::default(); TASKS],
             writing: vec![false; TASKS],
@@ -116,7 +116,7 @@ impl World {
         self.streams.reset(mechanisms);
         self.broker.reset();
         self.processes.clear();
-        self.tasks.iter_mut().for_each(|task| *task = None);
+        self.tasks.clear();
         self.writing.fill(false);
         self.tools.clear();
         self.longest_wait = None;
@@ -219,8 +219,12 @@ impl World {
 
     /// Starts a task in a process.
     pub fn spawn(&mut self, process: ProcessId, work: Work) {
-        let free = (0..TASKS).find(|slot| self.tasks[*slot].is_none() && self.stepping != Some(*slot));
-        let Some(slot) = free else { panic!("more than {TASKS} tasks") };
+        let free = (0..self.tasks.len()).find(|slot| self.tasks[*slot].is_none() && self.stepping != Some(*slot));
+        let slot = free.unwrap_or_else(|| {
+            self.tasks.push(None);
+            self.tasks.len() - 1
+        });
+        assert!(slot < TASKS, "more than {TASKS} tasks");
         self.writing[slot] = false;
         self.tasks[slot] = Some(Box::new(Task { process, wake_at: self.now(), parked: None, hangs: false, work }));
     }
@@ -256,7 +260,7 @@ impl World {
         self.say(|| format!("{process:?} dies"));
         self.processes[process.at()].stage = Stage::Gone;
         self.processes[process.at()].running = [None; TURNS];
-        for slot in 0..TASKS {
+        for slot in 0..self.tasks.len() {
             let Some(task) = self.tasks[slot].take_if(|task| task.process == process) else { continue };
             self.writing[slot] = false;
             if let Work::Submit(submit) = &task.work {

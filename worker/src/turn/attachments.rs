@@ -141,14 +141,16 @@ mod tests {
 
     #[test]
     fn pictures_are_for_those_who_see_and_short_texts_for_all() {
-        let files = || vec![file("a.png", 10), file("b.txt", 10), file("c.pdf", 10), file("d.svg", 10), file("e.json", 10)];
+        let files =
+            || vec![file("a.png", 10), file("b.txt", 10), file("c.pdf", 10), file("d.svg", 10), file("e.json", 10)];
         assert_eq!(names(files(), Sight::Seeing), ["a.png", "b.txt", "e.json"]);
         assert_eq!(names(files(), Sight::Blind), ["b.txt", "e.json"]);
     }
 
     #[test]
     fn what_is_too_much_is_left_out_and_the_newest_comes_first() {
-        let files = vec![file("new.png", 15 << 20), file("big.png", 21 << 20), file("old.png", 15 << 20), file("small.png", 1)];
+        let files =
+            vec![file("new.png", 15 << 20), file("big.png", 21 << 20), file("old.png", 15 << 20), file("small.png", 1)];
         assert_eq!(names(files, Sight::Seeing), ["new.png", "small.png"]);
         assert!(names(vec![file("long.txt", MAX_TEXT + 1)], Sight::Seeing).is_empty());
     }

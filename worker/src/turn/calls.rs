@@ -1,6 +1,7 @@
 //! The tool calls of a step: recorded before they start and after they end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::analytics::Event;
@@ -10,9 +11,8 @@ use copilot_shared::message::{ToolOutcome, strip_controls, strip_controls_in};
 use copilot_shared::store::PendingCall;
 use copilot_shared::tool::{Concurrency, ToolCallStatus};
 use copilot_shared::turn::Turn;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -79,12 +79,15 @@ impl Call {
     }
 }
 
+/// Calls that run side by side at most; a model that asks for more has them made in turns.
+const MAX_PARALLEL: usize = 16;
+
 /// Shown answers of one call are at least this far apart: each stays in the stream.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// What runs the calls of a step.
 pub(super) struct Runner<'a> {
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Arc<Worker>,
     pub(super) turn: &'a Turn,
     pub(super) persistence: &'a Persistence,
     pub(super) writer: &'a mut TurnWriter,
@@ -99,8 +102,9 @@ impl Runner<'_> {
         let tools = &self.worker.tools;
         let (parallel, alone): (Vec<Call>, Vec<Call>) =
             calls.into_iter().partition(|call| tools.concurrency(&call.name) == Concurrency::Parallel);
-        let groups = std::iter::once(parallel).chain(alone.into_iter().map(|call| vec![call]));
-        for group in groups.filter(|group| !group.is_empty()) {
+        let groups =
+            parallel.chunks(MAX_PARALLEL).map(<[Call]>::to_vec).chain(alone.into_iter().map(|call| vec![call]));
+        for group in groups.collect::<Vec<_>>() {
             let ids: Vec<ToolCallId> = group.iter().map(|call| call.id.clone()).collect();
             self.persistence.start_calls(&ids).await?;
             if !self.run_group(group).await? {
@@ -113,39 +117,38 @@ impl Runner<'_> {
     async fn run_group(&mut self, group: Vec<Call>) -> Result<bool, Stopped> {
         let (outlet, mut shown) = Outlet::channel();
         let mut open: HashMap<ToolCallId, Option<Instant>> = group.iter().map(|call| (call.id.clone(), None)).collect();
-        let worker = self.worker;
-        let mut running: FuturesUnordered<_> = group
-            .into_iter()
-            .map(|call| {
-                let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
-                let context = self.context(&call, outlet.clone());
-                tell_of_call(worker, &context, &call);
-                let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
-                let made = async move {
-                    let end = match refusal {
-                        Some(refusal) => refusal,
-                        None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
-                    };
-                    let failed = end.has_failed();
-                    (call, failed, end.outcome(&context).await)
-                };
-                made.instrument(span)
-            })
-            .collect();
+        // Tasks, which go on while an outcome is recorded: a call that stands still in the middle
+        // of a transaction would keep the connection that the record waits for.
+        let mut running = JoinSet::new();
+        for call in group {
+            let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
+            let context = self.context(&call, outlet.clone());
+            if refusal.is_none() {
+                tell_of_call(self.worker, &context, &call);
+            }
+            let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
+            running.spawn(make(Arc::clone(self.worker), call, context, refusal).instrument(span));
+        }
         loop {
-            let (call, failed, outcome) = tokio::select! {
+            let done = tokio::select! {
                 biased;
-                () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
-                () = self.signals.cancel.cancelled() => return Ok(false),
+                () = self.signals.lost.cancelled() => {
+                    running.shutdown().await;
+                    return Err(Stopped::Lost);
+                }
+                () = self.signals.cancel.cancelled() => {
+                    // The turn has ended only when its tools have.
+                    running.shutdown().await;
+                    return Ok(false);
+                }
                 Some(preliminary) = shown.recv() => {
                     self.show(preliminary, &mut open);
                     continue;
                 }
-                done = running.next() => match done {
-                    Some(done) => done,
-                    None => return Ok(true),
-                },
+                done = running.join_next() => done,
             };
+            let Some(done) = done else { return Ok(true) };
+            let Made { call, failed, outcome } = done.map_err(|error| Stopped::Broken(Box::new(error)))?;
             open.remove(&call.id);
             if failed {
                 self.breaker.failed(&call.name, &call.input);
@@ -185,6 +188,23 @@ impl Runner<'_> {
             preliminary: Some(true),
         });
     }
+}
+
+/// What a call came to.
+struct Made {
+    call: Call,
+    failed: bool,
+    outcome: ToolOutcome,
+}
+
+async fn make(worker: Arc<Worker>, call: Call, context: ToolContext, refusal: Option<CallEnd>) -> Made {
+    let end = match refusal {
+        Some(refusal) => refusal,
+        None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
+    };
+    let failed = end.has_failed();
+    let outcome = end.outcome(&context).await;
+    Made { call, failed, outcome }
 }
 
 /// A name that no tool has is a text of the model's, and told to nobody.

@@ -73,10 +73,12 @@ impl Persistence {
     }
 
     /// Makes messages that steer the turn part of it. True if the history may have grown.
-    pub(super) async fn take_steering(&self) -> Result<bool, Stopped> {
+    /// The turns whose messages became part of this one; `None` if there surely are none.
+    pub(super) async fn take_steering(&self) -> Result<Option<Vec<TurnId>>, Stopped> {
         let write = || self.store.take_steering(self.turn.id, self.turn.attempt);
         let (taken, ambiguous) = self.repeat("steering", write).await;
-        Ok(taken? || ambiguous)
+        let taken = taken?;
+        Ok((ambiguous || !taken.is_empty()).then_some(taken))
     }
 
     pub(super) async fn start_calls(&self, calls: &[ToolCallId]) -> Result<(), Stopped> {

@@ -14,6 +14,8 @@ use crate::worker::Worker;
 
 mod system;
 
+pub(super) use system::notes;
+
 /// Messages that are read back at most.
 pub(super) const HISTORY_LIMIT: i64 = 1_000;
 
@@ -22,6 +24,8 @@ pub(super) struct Prompt {
     /// What stands before the conversation, for the whole attempt: what is known of the user is
     /// read once, and what a tool notes meanwhile is told from the next turn on.
     system: Arc<str>,
+    /// Prompts could be suggested to the user.
+    pub(super) wants_suggestions: bool,
     /// The conversation.
     pub(super) history: Vec<HistoryMessage>,
 }
@@ -32,7 +36,8 @@ impl Prompt {
             Some(user) => persistence.understanding(user).await?,
             None => Understanding::default(),
         };
-        let mut prompt = Self { system: system::system(&known).into(), history: Vec::new() };
+        let wants_suggestions = known.wants_suggestions();
+        let mut prompt = Self { system: system::system(&known).into(), wants_suggestions, history: Vec::new() };
         prompt.read_history_again(persistence, turn).await?;
         Ok(prompt)
     }

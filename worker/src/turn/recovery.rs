@@ -86,8 +86,7 @@ async fn reopen(
         }
         return Ok(None);
     }
-    let may_repeat = worker.tools.repeat(&call.name) == Repeat::Safe;
-    if call.status == ToolCallStatus::Requested || may_repeat {
+    if may_be_made(call.status, worker.tools.repeat(&call.name)) {
         return Ok(Some(Call::from(call)));
     }
     let sentence =
@@ -96,4 +95,29 @@ async fn reopen(
     persistence.finish_call(&call, &outcome).await?;
     writer.send(Call::outcome_chunk(&call.id, outcome));
     Ok(None)
+}
+
+/// May a call without an outcome be made, after its worker was lost? One that was only asked for
+/// has had no effect; one that was started may have had it.
+fn may_be_made(status: ToolCallStatus, repeat: Repeat) -> bool {
+    match status {
+        ToolCallStatus::Requested => true,
+        ToolCallStatus::Started => repeat == Repeat::Safe,
+        ToolCallStatus::Finished => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_had_started_is_made_again_only_if_its_tool_says_that_it_may() {
+        for repeat in [Repeat::Safe, Repeat::Never] {
+            assert!(may_be_made(ToolCallStatus::Requested, repeat), "it never began");
+            assert!(!may_be_made(ToolCallStatus::Finished, repeat));
+        }
+        assert!(may_be_made(ToolCallStatus::Started, Repeat::Safe));
+        assert!(!may_be_made(ToolCallStatus::Started, Repeat::Never));
+    }
 }

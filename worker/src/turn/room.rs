@@ -1,5 +1,6 @@
 //! Room in the model's window: before each call, a conversation that is too long is made to fit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::compaction;

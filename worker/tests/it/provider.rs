@@ -119,15 +119,10 @@ pub(crate) fn config(provider: Provider, base_url: String) -> ModelConfig {
     }
 }
 
-/// What `main` does before anything else.
-pub(crate) fn install_tls() {
-    static TLS: Once = Once::new();
-    TLS.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
-}
-
 /// The model behind the settings.
 pub(crate) fn connect(config: &ModelConfig) -> Arc<dyn Model> {
-    install_tls();
+    static TLS: Once = Once::new();
+    TLS.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
     config.connect("some-model").unwrap()
 }
 

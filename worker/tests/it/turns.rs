@@ -1,32 +1,31 @@
-//! Whole turns: a worker in this process, real servers, and a model that does as it is told.
+//! Whole turns: a worker process, real servers, and a model that does as it is told.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use clap::Parser;
-use copilot_shared::id::{FileId, MessageId, SessionId, TurnId, UserId};
-use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::id::{FileId, MessageId, SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::message::{HistoryMessage, Part, ToolOutcome};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
 use copilot_shared::testing::{Services, eventually};
 use copilot_shared::turn::Turn;
 use copilot_shared::workspace::{File, FilePath, Target, Workspaces};
-use copilot_worker::config::{Cli, Command};
 use copilot_worker::model::config::Provider;
 use serde_json::{Value, json};
+use tokio::process::{Child, Command};
 
-use crate::provider::{Seen, Server, Step, end, events, install_tls, piece};
+use crate::provider::{Seen, Server, Step, end, events, piece};
 
 /// A worker, the model that it asks, and a conversation of Ann's.
 pub(crate) struct Scene {
     pub(crate) store: Store,
     pub(crate) files: Workspaces,
     pub(crate) session: SessionId,
-    pub(crate) services: Services,
     server: Server,
     ann: Caller,
-    lifecycle: Lifecycle,
-    worker: tokio::task::JoinHandle<()>,
+    _worker: Child,
+    /// Where they live. Dropped last.
+    pub(crate) services: Services,
 }
 
 pub(crate) fn ann() -> UserId {
@@ -35,8 +34,7 @@ pub(crate) fn ann() -> UserId {
 
 impl Scene {
     /// A worker whose model gives these answers, one a call.
-    pub(crate) async fn start(provider: Provider, answers: Vec<Vec<Step>>, more: &[&str]) -> Self {
-        install_tls();
+    pub(crate) async fn start(provider: Provider, answers: Vec<Vec<Step>>, more: &[(&str, &str)]) -> Self {
         let services = Services::isolated().await;
         let server = Server::start(answers).await;
         let files = services.workspaces(1 << 30);
@@ -44,35 +42,26 @@ impl Scene {
             Provider::Openai => "openai",
             Provider::Anthropic => "anthropic",
         };
-        let base_url = server.base_url(provider);
-        let directory = services.workspace_dir.to_string_lossy().into_owned();
-        let mut line = vec![
-            "copilot-worker",
-            "--worker-ops-listen=127.0.0.1:0",
-            "--chat-title-model=off",
-            "--chat-model=scripted",
-            "--turn-lease-seconds=2",
-        ];
-        let pairs = [
-            ("--database-url", services.database_url.as_str()),
-            ("--redis-url", &services.redis_url),
-            ("--rabbitmq-url", &services.rabbitmq_url),
-            ("--redis-prefix", &services.redis_prefix),
-            ("--rabbitmq-prefix", &services.rabbitmq_prefix),
-            ("--workspace-dir", &directory),
-            ("--chat-base-url", &base_url),
-            ("--chat-provider", provider_name),
-            ("--chat-api-key", "key"),
-        ];
-        line.extend(pairs.iter().flat_map(|(name, value)| [*name, *value]));
-        line.extend(more);
-        let Command::Run(config) = Cli::try_parse_from(line).unwrap().command();
-        let lifecycle = Lifecycle::default();
-        let running = copilot_worker::worker::run(config, lifecycle.clone());
-        let worker = tokio::spawn(async move { running.await.unwrap() });
+        // A process of its own: metrics and signals are the process's.
+        let worker = Command::new(env!("CARGO_BIN_EXE_copilot-worker"))
+            .env_clear()
+            .envs(services.environment())
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into()))
+            .env("WORKER_OPS_LISTEN", "127.0.0.1:0")
+            .env("CHAT_TITLE_MODEL", "off")
+            .env("CHAT_MODEL", "scripted")
+            .env("CHAT_PROVIDER", provider_name)
+            .env("CHAT_BASE_URL", server.base_url(provider))
+            .env("CHAT_API_KEY", "key")
+            .envs(more.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let (store, ann) = (services.store(), Caller::User(ann()));
         let session = store.create_session(SessionId::random(), &ann).await.unwrap().id;
-        Self { store, files, session, services, server, ann, lifecycle, worker }
+        Self { store, files, session, server, ann, _worker: worker, services }
     }
 
     /// Submits a message with files.
@@ -121,12 +110,6 @@ impl Scene {
         let target = Target::at(FilePath::within(Some(self.session), path).unwrap());
         self.files.write(&ann(), target, content.into()).await.unwrap()
     }
-
-    /// Ends the worker, cleanly.
-    pub(crate) async fn end(self) {
-        self.lifecycle.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.worker).await.unwrap().unwrap();
-    }
 }
 
 /// An answer in words.
@@ -155,11 +138,17 @@ fn closed(data: &[Value]) -> Vec<Step> {
     steps
 }
 
-/// The outcomes of a turn's calls, in order, as JSON.
+/// The outcomes of a turn's calls, in the model's order, as JSON.
 pub(crate) fn outcomes(history: &[HistoryMessage]) -> Vec<Result<Value, Value>> {
-    let parts = history.iter().flat_map(|message| &message.parts);
-    let results = parts.filter_map(|part| match part {
-        Part::ToolResult { outcome, .. } => Some(outcome),
+    let parts = || history.iter().flat_map(|message| &message.parts);
+    let outcome_of = |call: &ToolCallId| {
+        parts().find_map(|part| match part {
+            Part::ToolResult { id, outcome, .. } if id == call => Some(outcome),
+            _ => None,
+        })
+    };
+    let results = parts().filter_map(|part| match part {
+        Part::ToolCall { id, .. } => Some(outcome_of(id).expect("every call has an outcome")),
         _ => None,
     });
     let json = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));

@@ -68,7 +68,7 @@ impl AdminCreditRoutes {
         admin: Admin,
         body: JsonBody<GrantCreditsRequest>,
     ) -> Result<Json<GrantCreditsResponse>, Refused<AdministeringWithBody>> {
-        let gift = gift(body.0)?;
+        let gift = gift(&body.0)?;
         let granted = app.grant_credits(&admin.0, &gift).await?;
         Ok(Json(GrantCreditsResponse {
             user_id: gift.user.as_str().to_owned(),
@@ -80,7 +80,7 @@ impl AdminCreditRoutes {
     }
 }
 
-fn gift(body: GrantCreditsRequest) -> Result<Gift, Problem> {
+fn gift(body: &GrantCreditsRequest) -> Result<Gift, Problem> {
     let refuse = |field: &'static str, why: String| Problem::invalid(FieldError::in_body(field, "value_error", why));
     let printable = "without control characters";
     let user = UserId::parse(&body.user_id)

@@ -107,7 +107,7 @@ impl AdminTurnRoutes {
         admin: Admin,
         turn_id: AnyTurnPath,
     ) -> Result<Json<CancelSessionResponse>, Refused<AdministeringOne>> {
-        Ok(Json(app.cancel_any_turn(&admin.0, turn_id.0).await?.into()))
+        Ok(Json(Box::pin(app.cancel_any_turn(&admin.0, turn_id.0)).await?.into()))
     }
 }
 

@@ -51,7 +51,7 @@ async fn a_storm_of_unknown_ids_is_one_fetch_in_ten_seconds() {
         assert!(refused.into_iter().all(|result| result.unwrap_err() == UNKNOWN));
     };
     storm().await;
-    provider.pass(REST - Duration::from_millis(1));
+    provider.pass(REST.saturating_sub(Duration::from_millis(1)));
     storm().await;
     assert_eq!(provider.asked(), 1, "the first fetch was less than ten seconds ago");
     provider.pass(Duration::from_millis(1));
@@ -93,7 +93,7 @@ async fn a_removed_key_stops_with_age_though_nobody_asks_for_another() {
     let (gate, token) = (provider.gate(), signer.sign_as("a", &ann()));
     gate.verify(&token).await.unwrap();
     provider.publish(&[]);
-    provider.pass(OLDEST - Duration::from_secs(1));
+    provider.pass(OLDEST.saturating_sub(Duration::from_secs(1)));
     provider.ring.refresh_if_old().await;
     gate.verify(&token).await.unwrap();
     provider.pass(Duration::from_secs(1));

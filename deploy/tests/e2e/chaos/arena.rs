@@ -8,11 +8,13 @@ use copilot_shared::testing::Services;
 use futures_util::future::join_all;
 use rand::Rng;
 use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::Chaos;
 use super::proxy::ChaosProxy;
 use crate::client::token;
+use crate::servers::PrivateServers;
 use crate::system::{Process, http};
 
 /// How many of each there are while nothing is broken.
@@ -21,6 +23,14 @@ const WORKERS: usize = 3;
 
 /// A process is ready when every server is there at once, which can take a while.
 const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// Notes each start of a tool call, since the ledger only keeps the last one.
+const NOTE_STARTS: &str = "DO $$ BEGIN \
+    CREATE TABLE chaos_starts (turn_id uuid, call_id text, name text, before text, attempt integer); \
+    CREATE FUNCTION chaos_note_start() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN \
+        INSERT INTO chaos_starts VALUES (NEW.turn_id, NEW.id, NEW.name, OLD.status::text, NEW.attempt); RETURN NEW; END $f$; \
+    CREATE TRIGGER chaos_starts AFTER UPDATE ON tool_calls FOR EACH ROW WHEN (NEW.status = 'started') \
+        EXECUTE FUNCTION chaos_note_start(); END $$";
 
 /// The networks before the three servers.
 pub struct Networks {
@@ -38,6 +48,8 @@ pub struct Arena {
     addresses: RwLock<Vec<SocketAddr>>,
     environment: Vec<(&'static str, String)>,
     http: reqwest::Client,
+    /// Set if the servers are this run's own, and may be killed; one at a time.
+    pub private: Option<Mutex<PrivateServers>>,
     /// The servers themselves, for the judge. Dropped last.
     pub services: Services,
 }
@@ -45,6 +57,7 @@ pub struct Arena {
 impl Arena {
     pub async fn start() -> Self {
         let services = Services::isolated().await;
+        services.sql(NOTE_STARTS).await;
         let (redis, redis_url) = ChaosProxy::before(&services.redis_url, 6379).await;
         let (rabbitmq, rabbitmq_url) = ChaosProxy::before(&services.rabbitmq_url, 5672).await;
         let (postgres, database_url) = ChaosProxy::before(&services.database_url, 5432).await;
@@ -55,6 +68,7 @@ impl Arena {
             // Few slots, so that a frozen worker holds back some messages and not all.
             ("WORKER_CONCURRENCY", "16".to_owned()),
             ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
+            ("ALLOW_ANONYMOUS_SESSIONS", "true".to_owned()),
         ];
         let arena = Self {
             networks: Networks { redis, rabbitmq, postgres },
@@ -63,6 +77,7 @@ impl Arena {
             addresses: RwLock::default(),
             environment,
             http: http(),
+            private: PrivateServers::of_the_run().map(Mutex::new),
             services,
         };
         let apis = async { join_all((0..APIS).map(|_| arena.add_api())).await };
@@ -104,10 +119,15 @@ impl Arena {
     }
 
     /// A user's request to one of the living APIs.
-    pub fn request(&self, rng: &mut impl Rng, method: Method, path: &str, user: &str) -> RequestBuilder {
+    pub fn request(&self, rng: &mut impl Rng, method: Method, path: &str, who: &Who) -> RequestBuilder {
         let addresses = self.addresses.read().unwrap();
         let address = addresses[rng.random_range(0..addresses.len())];
-        self.http.request(method, format!("http://{address}/api/chat{path}")).bearer_auth(token(user))
+        let request = self.http.request(method, format!("http://{address}/api/chat{path}"));
+        match who {
+            Who::User(name) => request.bearer_auth(token(name)),
+            Who::Nobody(None) => request,
+            Who::Nobody(Some(claim)) => request.header("X-Claim-Token", claim),
+        }
     }
 
     fn environment(&self) -> Vec<(&str, &str)> {
@@ -115,20 +135,36 @@ impl Arena {
     }
 }
 
+/// Who asks.
+#[derive(Debug, Clone)]
+pub enum Who {
+    User(String),
+    /// Whoever bears the token of a session without an owner, once there is one.
+    Nobody(Option<String>),
+}
+
 /// One user, as a client that goes to another API for each request.
 #[derive(Clone)]
 pub struct User {
     pub chaos: Arc<Chaos>,
-    name: String,
+    who: Who,
 }
 
 impl User {
     pub fn new(chaos: &Arc<Chaos>, name: &str) -> Self {
-        Self { chaos: Arc::clone(chaos), name: name.to_owned() }
+        let who = if name == "nobody" { Who::Nobody(None) } else { Who::User(name.to_owned()) };
+        Self { chaos: Arc::clone(chaos), who }
+    }
+
+    /// A session was opened: what its bearer needs from now on.
+    pub fn bears(&mut self, session: &Value) {
+        if let Who::Nobody(claim) = &mut self.who {
+            *claim = session["claim_token"].as_str().map(ToOwned::to_owned);
+        }
     }
 
     /// A request to one of the living APIs.
     pub fn request(&self, rng: &mut impl Rng, method: Method, path: &str) -> RequestBuilder {
-        self.chaos.arena.request(rng, method, path, &self.name)
+        self.chaos.arena.request(rng, method, path, &self.who)
     }
 }

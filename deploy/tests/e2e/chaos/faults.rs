@@ -1,5 +1,6 @@
 //! What goes wrong, and when: decided beforehand, from the seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use copilot_shared::id::TurnId;
@@ -9,28 +10,38 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use super::Chaos;
+use super::judge::Log;
 use super::proxy::ChaosProxy;
+use crate::servers::{Death, Server, Stored};
 
 /// One thing that goes wrong. `which` chooses among what there is by then.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    KillWorker { which: usize, replaced_after: Duration },
-    FreezeWorker { which: usize, lasts: Duration },
-    StopWorker { which: usize },
-    KillApi { which: usize },
-    StopApi { which: usize },
+    KillWorker {
+        which: usize,
+        replaced_after: Duration,
+    },
+    FreezeWorker {
+        which: usize,
+        lasts: Duration,
+    },
+    StopWorker {
+        which: usize,
+    },
+    KillApi {
+        which: usize,
+    },
+    StopApi {
+        which: usize,
+    },
     Cut(Server),
     Outage(Server, Duration),
     Silence(Server, Duration, Cut),
-    LoseStream { which: usize },
-}
-
-/// What stands behind a network that breaks.
-#[derive(Debug, Clone, Copy)]
-pub enum Server {
-    Redis,
-    RabbitMq,
-    Postgres,
+    LoseStream {
+        which: usize,
+    },
+    /// The server itself dies, for so long.
+    Die(Server, Death, Duration, Stored),
 }
 
 /// Does a silence end with broken connections?
@@ -58,7 +69,7 @@ fn random(rng: &mut impl Rng) -> Fault {
     let which = rng.random_range(0..1000);
     let millis =
         |rng: &mut dyn rand::RngCore, range: std::ops::Range<u64>| Duration::from_millis(rng.random_range(range));
-    match rng.random_range(0..100) {
+    match rng.random_range(0..106) {
         0..22 => Fault::KillWorker { which, replaced_after: millis(rng, 0..1_500) },
         22..36 => Fault::FreezeWorker { which, lasts: millis(rng, 2_500..7_000) },
         36..46 => Fault::StopWorker { which },
@@ -70,7 +81,14 @@ fn random(rng: &mut impl Rng) -> Fault {
             let end = if rng.random_bool(0.5) { Cut::Yes } else { Cut::No };
             Fault::Silence(server(rng), millis(rng, 1_000..4_000), end)
         }
-        _ => Fault::LoseStream { which },
+        94..100 => Fault::LoseStream { which },
+        _ => {
+            let server = server(rng);
+            let death = if rng.random_bool(0.7) { Death::Crash } else { Death::Stop };
+            // Nothing else may lose what it has.
+            let lost = server == Server::Redis && rng.random_bool(0.3);
+            Fault::Die(server, death, millis(rng, 0..3_000), if lost { Stored::Lost } else { Stored::Kept })
+        }
     }
 }
 
@@ -82,11 +100,15 @@ fn server(rng: &mut impl Rng) -> Server {
     }
 }
 
-/// Lets everything of the plan go wrong at its time, and repairs what can be repaired.
+/// Lets everything of the plan go wrong at its time until users have sent enough, and repairs what
+/// can be repaired.
 pub async fn inject(chaos: &Chaos, plan: Plan) {
     let began = Instant::now();
     join_all(plan.into_iter().map(|(at, fault)| async move {
-        tokio::time::sleep_until(began + at).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(began + at) => {}
+            () = chaos.until_quiet() => return,
+        }
         one(chaos, fault).await;
     }))
     .await;
@@ -127,7 +149,54 @@ async fn one(chaos: &Chaos, fault: Fault) {
             network(chaos, server).stall(lasts, end == Cut::Yes).await;
         }
         Fault::LoseStream { which } => lose_stream(chaos, which).await,
+        Fault::Die(server, death, lasts, stored) => die(chaos, server, death, lasts, stored).await,
     }
+}
+
+/// Kills a server and brings it back; one at a time, so that what this needs of the others is there.
+async fn die(chaos: &Chaos, server: Server, death: Death, lasts: Duration, stored: Stored) {
+    let Some(Ok(private)) = chaos.arena.private.as_ref().map(tokio::sync::Mutex::try_lock) else {
+        return chaos.ledger.count("deaths of servers left out");
+    };
+    if stored == Stored::Lost {
+        keep_logs(chaos).await;
+    }
+    chaos.ledger.count(match (server, death) {
+        (Server::Redis, Death::Crash) => "kill -9 of Redis",
+        (Server::RabbitMq, Death::Crash) => "kill -9 of RabbitMQ",
+        (Server::Postgres, Death::Crash) => "immediate shutdown of PostgreSQL",
+        (Server::Redis, Death::Stop) => "restart of Redis",
+        (Server::RabbitMq, Death::Stop) => "restart of RabbitMQ",
+        (Server::Postgres, Death::Stop) => "restart of PostgreSQL",
+    });
+    private.kill(server, death).await;
+    if stored == Stored::Lost {
+        chaos.ledger.count("Redis came back empty");
+        // Whatever had begun before has lost its stream, and nothing can begin now.
+        let begun = turns(chaos, "SELECT id FROM turns").await.expect("only Redis is away");
+        chaos.ledger.lost_all_streams(begun, BTreeMap::new());
+    }
+    tokio::time::sleep(lasts).await;
+    private.revive(server, stored).await;
+}
+
+/// Reads the streams that are complete, for the judge, before they are gone.
+async fn keep_logs(chaos: &Chaos) {
+    let streams = chaos.arena.services.streams();
+    let sealed = turns(chaos, "SELECT id FROM turns WHERE sealed").await.expect("only one server dies at a time");
+    let mut logs = BTreeMap::new();
+    let lost = chaos.ledger.lost_streams();
+    for turn in sealed {
+        if !lost.contains(&turn) && !chaos.ledger.has_log(turn) {
+            logs.insert(turn, Log::read(&streams, turn).await);
+        }
+    }
+    chaos.ledger.lost_all_streams([], logs);
+}
+
+async fn turns(chaos: &Chaos, query: &'static str) -> sqlx::Result<Vec<TurnId>> {
+    let mut connection = PgConnection::connect(&chaos.arena.services.database_url).await?;
+    sqlx::query_scalar(query).fetch_all(&mut connection).await
 }
 
 fn network(chaos: &Chaos, server: Server) -> &ChaosProxy {
@@ -168,20 +237,17 @@ async fn stop_worker(chaos: &Chaos, which: usize) {
 
 /// Deletes what Redis has of one of the newest turns, running or not.
 async fn lose_stream(chaos: &Chaos, which: usize) {
-    let services = &chaos.arena.services;
-    let mut connection = PgConnection::connect(&services.database_url).await.expect("PostgreSQL can be reached");
-    let newest: Vec<TurnId> = sqlx::query_scalar(
-        "SELECT id FROM turns WHERE started_at IS NOT NULL ORDER BY status = 'running' DESC, started_at DESC LIMIT 8",
-    )
-    .fetch_all(&mut connection)
-    .await
-    .expect("the turns can be read");
+    const NEWEST: &str = "SELECT id FROM turns WHERE started_at IS NOT NULL \
+         ORDER BY status = 'running' DESC, started_at DESC LIMIT 8";
+    // A server may be away itself: then there is nothing to lose.
+    let Ok(newest) = turns(chaos, NEWEST).await else { return };
     if newest.is_empty() {
         return;
     }
     let turn = newest[which % newest.len()];
-    chaos.ledger.count("lost streams");
     // Noted first: a viewer may see it before this task goes on.
     chaos.ledger.lost_stream(turn);
-    services.streams().forget(turn).await.expect("Redis can be reached");
+    if chaos.arena.services.streams().forget(turn).await.is_ok() {
+        chaos.ledger.count("lost streams");
+    }
 }

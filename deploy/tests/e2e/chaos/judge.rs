@@ -3,12 +3,12 @@
 mod answer;
 mod log;
 mod rows;
+mod told;
 mod viewers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use copilot_shared::id::TurnId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::Method;
@@ -16,16 +16,18 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use self::log::Log;
+pub use self::log::Log;
 use self::rows::TurnRow;
-use super::ledger::Submission;
-use super::{Chaos, SETTLES_WITHIN, USERS};
+use super::arena::Who;
+use super::script::Script;
+use super::{Chaos, NOBODIES, SETTLES_WITHIN, USERS, name};
 
 /// What was accepted, and how it is to be read.
 struct Case<'a> {
     row: &'a TurnRow,
     log: &'a Log,
-    submission: Option<&'a Submission>,
+    /// What the model was told to say, over all messages of the turn.
+    script: Option<&'a Script>,
     /// Redis lost its stream, at our hands.
     lossy: bool,
 }
@@ -45,18 +47,27 @@ pub async fn judge(chaos: &Chaos) {
 
     let turns = rows::turns(&mut connection).await;
     let submissions = chaos.ledger.submissions();
-    missing_turns(chaos, &turns, &submissions);
+    told::missing(chaos, &turns, &submissions, &mut connection).await;
     let streams = services.streams();
     let store = services.store();
-    let lossy = chaos.ledger.lost_streams();
+    let lost = chaos.ledger.lost_streams();
+    let mut kept = chaos.ledger.take_kept_logs();
     let mut logs = HashMap::new();
     for row in &turns {
-        let log = Log::read(&streams, row.id).await;
+        let (log, lossy) = match kept.remove(&row.id) {
+            Some(log) => (log, false),
+            None => (Log::read(&streams, row.id).await, lost.contains(&row.id)),
+        };
         let history = store.turn_messages(row.id).await.expect("the history can be read");
         let steps = rows::steps(&mut connection, row.id).await;
-        let submission = find(&submissions, row);
-        let case = Case { row, log: &log, submission, lossy: lossy.contains(&row.id) };
-        let mut findings = log::findings(&case);
+        let users = rows::user_messages(&mut connection, row.id).await;
+        let mut findings = Vec::new();
+        let script = told::script(row, &users, &history, &submissions).unwrap_or_else(|finding| {
+            findings.push(finding);
+            None
+        });
+        let case = Case { row, log: &log, script: script.as_ref(), lossy };
+        findings.extend(log::findings(&case));
         findings.extend(answer::findings(&case, &history, &steps));
         for finding in findings {
             chaos.ledger.violation(format!("turn {} ({}): {finding}", row.id, row.status.as_str()));
@@ -65,7 +76,7 @@ pub async fn judge(chaos: &Chaos) {
     }
     for seen in chaos.ledger.take_seen() {
         let Some(log) = logs.get(&seen.turn) else { continue };
-        if let Err(finding) = viewers::judge(&seen, log, lossy.contains(&seen.turn)) {
+        if let Err(finding) = viewers::judge(&seen, log, lost.contains(&seen.turn)) {
             chaos.ledger.violation(format!("turn {}: a viewer ({:?}) {finding}", seen.turn, seen.viewer));
         }
     }
@@ -74,11 +85,11 @@ pub async fn judge(chaos: &Chaos) {
 /// Polls until nothing is in flight, unsent or unsealed; what is left then is found by the queries.
 async fn wait_until_settled(chaos: &Chaos, connection: &mut PgConnection) {
     let began = Instant::now();
-    let deadline = chaos.settled_by.max(began + SETTLES_WITHIN / 4);
+    let deadline = chaos.settled_by().max(began + SETTLES_WITHIN / 4);
     while Instant::now() < deadline {
         let left: i64 = sqlx::query_scalar(rows::UNSETTLED).fetch_one(&mut *connection).await.expect("the query runs");
         if left == 0 {
-            return;
+            return chaos.ledger.settled(chaos.settled_by() - SETTLES_WITHIN);
         }
         sleep(Duration::from_millis(200)).await;
     }
@@ -87,30 +98,12 @@ async fn wait_until_settled(chaos: &Chaos, connection: &mut PgConnection) {
 async fn no_session_is_processing(chaos: &Chaos) {
     let arena = &chaos.arena;
     let mut rng = StdRng::seed_from_u64(0);
-    for n in 0..USERS {
-        let request = arena.request(&mut rng, Method::GET, "/sessions?limit=100", &format!("user-{n}"));
+    for n in NOBODIES..USERS {
+        let request = arena.request(&mut rng, Method::GET, "/sessions?limit=100", &Who::User(name(n)));
         let answer: Value = request.send().await.expect("an API lives").json().await.expect("a list");
         let sessions = answer["sessions"].as_array().expect("a list of sessions");
         for session in sessions.iter().filter(|session| session["is_processing"] != false) {
             chaos.ledger.violation(format!("session {} is still processing", session["id"]));
         }
     }
-}
-
-/// What a user was told to be accepted must be there.
-fn missing_turns(chaos: &Chaos, turns: &[TurnRow], submissions: &[Submission]) {
-    let known: BTreeSet<TurnId> = turns.iter().map(|row| row.id).collect();
-    for submission in submissions {
-        if let Some(turn) = submission.turn
-            && !known.contains(&turn)
-        {
-            chaos.ledger.violation(format!("turn {turn} was accepted and is not there"));
-        }
-    }
-}
-
-fn find<'a>(submissions: &'a [Submission], row: &TurnRow) -> Option<&'a Submission> {
-    submissions.iter().find(|submission| {
-        submission.turn == Some(row.id) || row.message_id.is_some_and(|id| id.0 == submission.message_id)
-    })
 }

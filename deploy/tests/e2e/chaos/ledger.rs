@@ -8,6 +8,7 @@ use copilot_shared::id::TurnId;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::judge::Log;
 use super::script::Script;
 use crate::client::Event;
 
@@ -17,9 +18,30 @@ pub struct Submission {
     pub message_id: Uuid,
     pub session: String,
     pub script: Script,
+    /// What the message became while it waited.
+    pub edit: Option<Edit>,
     pub on_busy: &'static str,
     /// The turn, if an answer ever said so: a submit may be accepted and its answer lost.
     pub turn: Option<TurnId>,
+}
+
+impl Submission {
+    /// What its message may say in the end.
+    pub fn scripts(&self) -> Vec<&Script> {
+        match &self.edit {
+            None => vec![&self.script],
+            Some(edit) if edit.confirmed => vec![&edit.script],
+            Some(edit) => vec![&self.script, &edit.script],
+        }
+    }
+}
+
+/// A waiting message was replaced by another.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub script: Script,
+    /// The answer said so; otherwise there was none.
+    pub confirmed: bool,
 }
 
 /// What a viewer of a turn had in the end.
@@ -69,6 +91,12 @@ struct Notes {
     worker_faults: Vec<(Instant, bool)>,
     takeover_pauses: Vec<Duration>,
     lost_streams: BTreeSet<TurnId>,
+    /// Streams that were read before Redis was emptied.
+    kept_logs: BTreeMap<TurnId, Log>,
+    refused: BTreeSet<Uuid>,
+    dropped: BTreeSet<TurnId>,
+    /// From the last fault until nothing was in flight.
+    settled_after: Option<Duration>,
 }
 
 impl Ledger {
@@ -107,6 +135,59 @@ impl Ledger {
 
     pub fn lost_stream(&self, turn: TurnId) {
         self.lock().lost_streams.insert(turn);
+    }
+
+    /// All that Redis had is gone: of these turns the streams were complete, and are kept here.
+    pub fn lost_all_streams(&self, turns: impl IntoIterator<Item = TurnId>, complete: BTreeMap<TurnId, Log>) {
+        let mut notes = self.lock();
+        notes.lost_streams.extend(turns);
+        for (turn, log) in complete {
+            notes.kept_logs.entry(turn).or_insert(log);
+        }
+    }
+
+    pub fn has_log(&self, turn: TurnId) -> bool {
+        self.lock().kept_logs.contains_key(&turn)
+    }
+
+    /// Hands over the streams that were read before Redis lost them.
+    pub fn take_kept_logs(&self) -> BTreeMap<TurnId, Log> {
+        std::mem::take(&mut self.lock().kept_logs)
+    }
+
+    /// A submit was refused: nothing of it may ever be seen.
+    pub fn refused(&self, message_id: Uuid) {
+        self.lock().refused.insert(message_id);
+    }
+
+    pub fn refusals(&self) -> BTreeSet<Uuid> {
+        self.lock().refused.clone()
+    }
+
+    /// A waiting turn was dropped, and the answer said so.
+    pub fn dropped(&self, turn: TurnId) {
+        self.lock().dropped.insert(turn);
+    }
+
+    pub fn drops(&self) -> BTreeSet<TurnId> {
+        self.lock().dropped.clone()
+    }
+
+    /// Nothing is in flight any more; the last fault was then.
+    pub fn settled(&self, quiet_since: Instant) {
+        self.lock().settled_after = Some(quiet_since.elapsed());
+    }
+
+    pub fn settled_after(&self) -> Option<Duration> {
+        self.lock().settled_after
+    }
+
+    /// A waiting message was replaced.
+    pub fn edited(&self, message_id: Uuid, edit: Edit) {
+        let mut notes = self.lock();
+        if let Some(submission) = notes.submissions.iter_mut().find(|submission| submission.message_id == message_id) {
+            submission.edit = Some(edit);
+        }
     }
 
     pub fn submissions(&self) -> Vec<Submission> {

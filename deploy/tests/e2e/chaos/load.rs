@@ -7,15 +7,15 @@ use copilot_shared::id::TurnId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Chaos;
 use super::arena::User;
 use super::ledger::Submission;
+use super::minds::{self, Stop};
 use super::script::{Script, Wish};
 use super::sender::Sent;
-use super::watcher;
+use super::{Chaos, Load, watcher};
 
 /// Turns of a session that are in flight at most.
 const IN_FLIGHT: usize = 4;
@@ -23,24 +23,27 @@ const IN_FLIGHT: usize = 4;
 /// Sends until the load ends, then waits until everything that was sent has ended.
 pub async fn drive(chaos: Arc<Chaos>, name: String, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let user = User::new(&chaos, &name);
+    let mut user = User::new(&chaos, &name);
     let session = user.open_session(&mut rng).await;
     let mut following = JoinSet::new();
-    while Instant::now() < chaos.quiet_from {
+    while !chaos.is_quiet() {
         let keeps = if rng.random_bool(0.5) { 0 } else { IN_FLIGHT - 1 };
         while following.len() > keeps {
             join(&chaos, &mut following).await;
         }
-        if let Some(turn) = submit(&user, &mut rng, &session, &mut following).await
-            && rng.random_bool(0.08)
-        {
-            following.spawn(stop(user.clone(), session.clone(), turn, rng.random(), Stop::Once));
-        }
-        sleep(Duration::from_millis(rng.random_range(20..600))).await;
+        submit(&user, &mut rng, &session, &mut following).await;
+        sleep(pause(&chaos, &mut rng)).await;
     }
     while !following.is_empty() {
         join(&chaos, &mut following).await;
     }
+}
+
+fn pause(chaos: &Chaos, rng: &mut StdRng) -> Duration {
+    Duration::from_millis(match chaos.load {
+        Load::Lasting(_) => rng.random_range(20..600),
+        Load::Submits(_) => rng.random_range(0..200),
+    })
 }
 
 async fn join(chaos: &Chaos, following: &mut JoinSet<()>) {
@@ -49,46 +52,70 @@ async fn join(chaos: &Chaos, following: &mut JoinSet<()>) {
     }
 }
 
-async fn submit(user: &User, rng: &mut StdRng, session: &str, following: &mut JoinSet<()>) -> Option<TurnId> {
-    let ledger = &user.chaos.ledger;
-    let mut submission = Submission {
-        message_id: Uuid::from_u128(rng.random()),
-        session: session.to_owned(),
-        script: Script::random(rng),
-        on_busy: match rng.random_range(0..10) {
-            0 => "interrupt",
-            1 => "reject",
-            _ => "enqueue",
-        },
-        turn: None,
+fn think_of(rng: &mut StdRng, load: Load, session: &str) -> Submission {
+    let on_busy = match rng.random_range(0..100) {
+        0..10 => "interrupt",
+        10..18 => "reject",
+        18..38 => "steer",
+        _ => "enqueue",
     };
-    let follows = rng.random_bool(0.3);
+    let script = match (load, on_busy) {
+        (Load::Submits(_), _) => Script::small(rng),
+        // If it becomes a turn of its own, nobody here knows its id, and nobody could stop it.
+        (Load::Lasting(_), "steer") => Script::ending(rng),
+        (Load::Lasting(_), _) => Script::random(rng),
+    };
+    let message_id = Uuid::from_u128(rng.random());
+    Submission { message_id, session: session.to_owned(), script, edit: None, on_busy, turn: None }
+}
+
+async fn submit(user: &User, rng: &mut StdRng, session: &str, following: &mut JoinSet<()>) {
+    let ledger = &user.chaos.ledger;
+    let mut submission = think_of(rng, user.chaos.load, session);
+    // A steering message is answered with another turn's stream, from wherever that is.
+    let follows = submission.on_busy != "steer" && rng.random_bool(0.3);
     let sent = if follows { user.send_and_follow(rng, &submission).await } else { user.send(rng, &submission).await };
     let (turn, begun) = match sent {
         Sent::Accepted(turn, begun) => (turn, begun),
         Sent::Refused => {
             ledger.count("refused");
-            return None;
+            return ledger.refused(submission.message_id);
         }
-        Sent::Unknown => {
-            ledger.submitted(submission);
-            return None;
-        }
+        Sent::Unknown => return ledger.submitted(submission),
     };
+    user.chaos.accepted();
     submission.turn = Some(turn);
     if rng.random_bool(0.15) {
         repeat(user, rng, &submission, turn).await;
     }
-    if submission.script.wish == Wish::Hang {
-        following.spawn(stop(user.clone(), session.to_owned(), turn, rng.random(), Stop::UntilEnded));
-    }
-    ledger.submitted(submission);
     let (user, session) = (user.clone(), session.to_owned());
-    if rng.random_bool(0.35) {
+    note_and_reconsider(&user, rng, &session, submission, following);
+    if matches!(user.chaos.load, Load::Lasting(_)) || rng.random_bool(0.2) {
         following.spawn(watcher::compacted(user.clone(), session.clone(), turn, rng.random()));
     }
     following.spawn(watcher::by_cursor(user, session, turn, rng.random(), begun));
-    Some(turn)
+}
+
+fn note_and_reconsider(
+    user: &User,
+    rng: &mut StdRng,
+    session: &str,
+    submission: Submission,
+    following: &mut JoinSet<()>,
+) {
+    let (message_id, wish, on_busy) = (submission.message_id, submission.script.wish, submission.on_busy);
+    let Some(turn) = submission.turn else { return };
+    user.chaos.ledger.submitted(submission);
+    let stop = |how, seed| minds::stop(user.clone(), session.to_owned(), turn, seed, how);
+    if wish == Wish::Hang {
+        following.spawn(stop(Stop::UntilEnded, rng.random()));
+    }
+    if rng.random_bool(0.08) {
+        following.spawn(stop(Stop::Once, rng.random()));
+    }
+    if on_busy == "enqueue" && rng.random_bool(0.2) {
+        following.spawn(minds::think_again(user.clone(), session.to_owned(), turn, message_id, rng.random()));
+    }
 }
 
 /// The same message once more must be the same turn.
@@ -96,50 +123,10 @@ async fn repeat(user: &User, rng: &mut StdRng, submission: &Submission, turn: Tu
     let ledger = &user.chaos.ledger;
     match user.send(rng, submission).await {
         Sent::Accepted(again, _) if again == turn => ledger.count("repeated submits"),
+        // The turn that it was to steer ended without it, so that it is one of its own.
+        Sent::Accepted(..) if submission.on_busy == "steer" => ledger.count("repeated submits"),
         Sent::Accepted(again, _) => ledger.violation(format!("turn {turn} was sent again and became {again}")),
         Sent::Refused => ledger.violation(format!("turn {turn} was sent again and was refused")),
         Sent::Unknown => {}
-    }
-}
-
-/// How often a user asks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Once,
-    UntilEnded,
-}
-
-async fn stop(user: User, session: String, turn: TurnId, seed: u64, how: Stop) {
-    let mut rng = StdRng::seed_from_u64(seed);
-    sleep(Duration::from_millis(rng.random_range(50..2_500))).await;
-    while Instant::now() < user.chaos.settled_by {
-        let running = user.look_at(&mut rng, &session, turn).await;
-        let status = running.as_ref().and_then(|record| record["status"].as_str()).unwrap_or("unknown");
-        match status {
-            "completed" | "failed" | "cancelled" => return,
-            "running" => {
-                if let Some(answer) = user.stop(&mut rng, &session).await
-                    && answer["reason"].is_null()
-                {
-                    user.chaos.ledger.count("stops");
-                    expect_ended(&user, &mut rng, &session, turn).await;
-                }
-                if how == Stop::Once {
-                    return;
-                }
-            }
-            _ => {}
-        }
-        sleep(Duration::from_millis(rng.random_range(100..600))).await;
-    }
-}
-
-/// A stop answers when the turn is closed. It stopped what ran, and that was this turn: nothing
-/// runs beside it.
-async fn expect_ended(user: &User, rng: &mut StdRng, session: &str, turn: TurnId) {
-    if let Some(record) = user.look_at(rng, session, turn).await
-        && matches!(record["status"].as_str(), Some("queued" | "running"))
-    {
-        user.chaos.ledger.violation(format!("turn {turn} was {} after its stop was confirmed", record["status"]));
     }
 }

@@ -1,11 +1,10 @@
 //! The summary of a run.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use super::Chaos;
+use super::{Chaos, SETTLES_WITHIN};
 
 const TURNS: &[(&str, &str)] = &[
     ("accepted", "SELECT count(*) FROM turns"),
@@ -21,16 +20,22 @@ const TURNS: &[(&str, &str)] = &[
 ];
 
 /// Prints the table.
-pub async fn print(chaos: &Chaos, seed: u64, lasts: Duration) {
+pub async fn print(chaos: &Chaos, seed: u64) {
     let mut table = String::new();
     row(&mut table, "seed", &seed.to_string());
-    row(&mut table, "load", &format!("{:.1} min", lasts.as_secs_f64() / 60.0));
+    let lasted = chaos.settled_by() - SETTLES_WITHIN - chaos.began;
+    row(&mut table, "load", &format!("{:.1} min", lasted.as_secs_f64() / 60.0));
+    if chaos.arena.private.is_none() {
+        row(&mut table, "servers", "are given: not killed");
+    }
     let url = &chaos.arena.services.database_url;
     let mut connection = PgConnection::connect(url).await.expect("PostgreSQL can be reached");
     for (what, query) in TURNS {
         let count: i64 = sqlx::query_scalar(*query).fetch_one(&mut connection).await.expect("the query runs");
         row(&mut table, what, &count.to_string());
     }
+    let settled = chaos.ledger.settled_after().map_or("never".into(), |after| format!("{:.1} s", after.as_secs_f64()));
+    row(&mut table, "last fault to all ended", &settled);
     for (what, count) in chaos.ledger.counts() {
         row(&mut table, what, &count.to_string());
     }

@@ -60,6 +60,45 @@ impl Script {
         }
     }
 
+    /// A few words, and now and then a tool: thousands of these can be answered in minutes.
+    pub fn small(rng: &mut impl Rng) -> Self {
+        match rng.random_range(0..100) {
+            0..80 => Self::few_words(rng),
+            80..97 => {
+                let call = Call::random(rng);
+                let message = format!("demo:tool={},args={}", call.name, call.arguments);
+                let steps = vec![Step { calls: vec![call], ..Step::default() }];
+                let end = Self::few_words(rng);
+                Self {
+                    message: format!("{message} {}", end.message),
+                    steps: steps.into_iter().chain(end.steps).collect(),
+                    wish: Wish::Complete,
+                }
+            }
+            _ => Self { message: "demo:error=fatal".into(), steps: vec![Step::default()], wish: Wish::Fail },
+        }
+    }
+
+    fn few_words(rng: &mut impl Rng) -> Self {
+        let (count, bytes) = (rng.random_range(1..12), rng.random_range(3..14));
+        let rate = if rng.random_bool(0.2) { 20 } else { 0 };
+        Self {
+            message: format!("demo:tokens={count},rate={rate},bytes={bytes}"),
+            steps: vec![Step { text: pieces(count, bytes), ..Step::default() }],
+            wish: Wish::Complete,
+        }
+    }
+
+    /// One that ends by itself.
+    pub fn ending(rng: &mut impl Rng) -> Self {
+        loop {
+            let script = Self::random(rng);
+            if script.wish != Wish::Hang {
+                return script;
+            }
+        }
+    }
+
     fn talk(rng: &mut impl Rng, wish: Wish, end: &str) -> Self {
         let (message, step) = spoken(rng);
         Self { message: message + end, steps: vec![step], wish }

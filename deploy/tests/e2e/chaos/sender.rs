@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::arena::User;
 use super::ledger::Submission;
@@ -40,7 +40,7 @@ enum Answer {
 
 impl User {
     /// Opens a session.
-    pub async fn open_session(&self, rng: &mut StdRng) -> String {
+    pub async fn open_session(&mut self, rng: &mut StdRng) -> String {
         loop {
             let request = self.request(rng, Method::POST, "/sessions").timeout(PATIENCE);
             if let Ok(answer) = request.send().await {
@@ -48,11 +48,12 @@ impl User {
                 if let Ok(body) = answer.json::<Value>().await
                     && let Some(id) = body["id"].as_str()
                 {
+                    self.bears(&body);
                     return id.to_owned();
                 }
                 self.expect_passing(status, "POST /sessions");
             }
-            assert!(Instant::now() < self.chaos.settled_by, "no session could be opened");
+            assert!(Instant::now() < self.chaos.settled_by(), "no session could be opened");
             sleep(Duration::from_millis(200)).await;
         }
     }
@@ -65,7 +66,7 @@ impl User {
                 Answer::Refused => return Sent::Refused,
                 Answer::Again(pause) => sleep(pause).await,
             }
-            if Instant::now() > self.chaos.settled_by {
+            if Instant::now() > self.chaos.settled_by() {
                 return Sent::Unknown;
             }
         }
@@ -79,7 +80,7 @@ impl User {
             && answer.status() == StatusCode::OK
         {
             let mut begun = Begun { stream: Stream::of(answer), events: Vec::new() };
-            while let Ok(Some(event)) = timeout_at(self.chaos.settled_by, begun.stream.next()).await {
+            while let Some(Some(event)) = self.chaos.in_time(begun.stream.next()).await {
                 let turn = event.id.map(|id| id.turn_id);
                 begun.events.push(event);
                 if let Some(turn) = turn {
@@ -119,6 +120,32 @@ impl User {
             return None;
         }
         answer.json().await.ok()
+    }
+
+    /// Replaces a waiting message. True if it was, false if it no longer waits, nothing if nobody says.
+    pub async fn edit(&self, rng: &mut StdRng, session: &str, turn: TurnId, message: &str) -> Option<bool> {
+        let path = format!("/sessions/{session}/queue/{turn}");
+        let request = self.request(rng, Method::PATCH, &path).json(&json!({ "message": message })).timeout(PATIENCE);
+        let status = request.send().await.ok()?.status();
+        match status {
+            StatusCode::OK => Some(true),
+            StatusCode::NOT_FOUND => Some(false),
+            _ => {
+                self.expect_passing(status, "PATCH …/queue/{id}");
+                None
+            }
+        }
+    }
+
+    /// Drops a waiting turn. True if the answer says so.
+    pub async fn drop_waiting(&self, rng: &mut StdRng, session: &str, turn: TurnId) -> bool {
+        let path = format!("/sessions/{session}/queue/{turn}");
+        let Ok(answer) = self.request(rng, Method::DELETE, &path).timeout(PATIENCE).send().await else { return false };
+        let status = answer.status();
+        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_FOUND) {
+            self.expect_passing(status, "DELETE …/queue/{id}");
+        }
+        status == StatusCode::NO_CONTENT
     }
 
     /// Stops what runs in the session. The answer, if there was one.

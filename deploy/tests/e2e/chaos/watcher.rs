@@ -7,7 +7,7 @@ use copilot_shared::id::TurnId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::{Method, Response, StatusCode};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::arena::User;
 use super::ledger::{Ending, Seen, Viewer};
@@ -18,7 +18,7 @@ use crate::client::{Event, Stream};
 pub async fn by_cursor(user: User, session: String, turn: TurnId, seed: u64, begun: Option<Begun>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut stream, events) = begun.map_or((None, Vec::new()), |begun| (Some(begun.stream), begun.events));
-    let until = user.chaos.settled_by;
+    let chaos = std::sync::Arc::clone(&user.chaos);
     let mut follower = Follower { user, turn, events };
     let ending = loop {
         let open = match stream.take() {
@@ -27,13 +27,13 @@ pub async fn by_cursor(user: User, session: String, turn: TurnId, seed: u64, beg
         };
         let went_on = match open {
             // A stream that only beats its heart could be read for ever.
-            Ok(stream) => timeout_at(until, follower.read(&mut rng, stream)).await.unwrap_or(Some(Ending::OutOfTime)),
+            Ok(stream) => chaos.in_time(follower.read(&mut rng, stream)).await.unwrap_or(Some(Ending::OutOfTime)),
             Err(ending) => ending,
         };
         if let Some(ending) = went_on {
             break ending;
         }
-        if Instant::now() > until {
+        if Instant::now() > chaos.settled_by() {
             break Ending::OutOfTime;
         }
     };
@@ -100,22 +100,21 @@ pub async fn compacted(user: User, session: String, turn: TurnId, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     sleep(Duration::from_millis(rng.random_range(0..1_500))).await;
     let path = format!("/sessions/{session}/turns/{turn}/stream");
-    let until = user.chaos.settled_by;
     let (events, ending) = loop {
         let answer = user.request(&mut rng, Method::GET, &path).send().await;
         match opened(&user, answer).await {
-            Opened::Stream(stream) => match timeout_at(until, stream.rest()).await {
-                Ok(rest) if rest.done => {
+            Opened::Stream(stream) => match user.chaos.in_time(stream.rest()).await {
+                Some(rest) if rest.done => {
                     let lost = rest.events.iter().any(|event| event.data.contains("[code:stream_lost]"));
                     break (rest.events, if lost { Ending::StreamLost } else { Ending::Done });
                 }
-                Ok(_) | Err(_) => {}
+                Some(_) | None => {}
             },
             Opened::Nothing => break (Vec::new(), Ending::Refused(StatusCode::NO_CONTENT.as_u16())),
             Opened::Refused(status) => break (Vec::new(), Ending::Refused(status)),
             Opened::NotNow => {}
         }
-        if Instant::now() > until {
+        if Instant::now() > user.chaos.settled_by() {
             break (Vec::new(), Ending::OutOfTime);
         }
     };

@@ -31,6 +31,9 @@ impl Laws {
                     });
                 }
             }
+            (Call::ReadFold(turn), Answer::Fold(fold)) => {
+                self.taken(db, *turn, fold.as_deref().map_or(0, |fold| fold.sequence));
+            }
             (Call::CancelRunning(_), Answer::Turn(Some(turn))) => self.stopped.insert(*turn),
             (Call::RequestCancelBefore(_, turn), Answer::Turn(stopped)) => {
                 self.interrupts.insert(*turn);
@@ -103,6 +106,7 @@ impl Laws {
             self.newest[turn.at()] = batch.attempt;
         }
         if batch.chunks.is_empty() {
+            self.taken(db, turn, meta.last);
             return;
         }
         if before.is_some_and(|before| before.closed) && before != Some(meta) {
@@ -113,7 +117,7 @@ impl Laws {
                 format!("{turn:?} has {} chunks behind {} and says {}", stream.chunks.len(), meta.base, meta.last)
             });
         }
-        self.renumbered(db, batch);
+        self.renumbered(batch);
         if batch.ends() {
             self.closed.insert(turn);
             if !db.turn(turn).status.is_terminal() {
@@ -125,20 +129,22 @@ impl Laws {
         }
     }
 
-    /// A number that clients may have seen never gets another chunk. Only the stream of a running
-    /// turn that was lost before the row knew of those numbers may be mistaken for one that never
-    /// had them.
-    fn renumbered(&mut self, db: &Database, batch: &Batch) {
+    /// A number that clients may have seen never gets another chunk.
+    fn renumbered(&mut self, batch: &Batch) {
         let turn = batch.turn;
-        if self.published[turn.at()].takes(batch.first, &batch.chunks) {
-            return;
-        }
-        let row = db.turn(turn);
-        if self.lost.contains(turn) && row.chunk_sequence < batch.first && !row.status.is_terminal() {
-            self.mistaken.insert(turn);
-        } else if !self.mistaken.contains(turn) {
+        let same = self.published[turn.at()].takes(batch.first, &batch.chunks);
+        if !same && !self.mistaken.contains(turn) {
             let first = batch.first;
             self.violate(|| format!("{turn:?} had other chunks from {first} on, and clients may have them"));
+        }
+    }
+
+    /// A running turn changes hands. If its stream was lost before the row knew how far it had
+    /// reached, it is taken for one that never did (`deploy/RELIABILITY.md`, What is not promised).
+    fn taken(&mut self, db: &Database, turn: TurnId, last: u32) {
+        let forgotten = last < self.published[turn.at()].end();
+        if forgotten && self.lost.contains(turn) && !db.turn(turn).status.is_terminal() {
+            self.mistaken.insert(turn);
         }
     }
 

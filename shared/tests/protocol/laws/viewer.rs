@@ -21,10 +21,14 @@ impl Published {
         self.chunks.clear();
     }
 
+    /// The last number.
+    pub fn end(&self) -> u32 {
+        self.base + u32::try_from(self.chunks.len()).unwrap_or(0)
+    }
+
     /// Takes in chunks from a number on. False if one of these numbers had another chunk.
     pub fn takes(&mut self, first: u32, chunks: &[Chunk]) -> bool {
-        let known = self.base + u32::try_from(self.chunks.len()).unwrap_or(0);
-        if first <= self.base || first > known + 1 {
+        if first <= self.base || first > self.end() + 1 {
             // Far behind everything that was there, or the first of all.
             self.base = first - 1;
             self.chunks.clear();
@@ -87,7 +91,7 @@ impl Viewer {
     /// Comes back with no cursor, for the shortest replay.
     fn begin_again(&mut self, streams: &Streams, turn: TurnId) {
         let fold = streams.read_fold(turn).unwrap_or_default();
-        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended(), ..Self::default() };
+        *self = Self { fold, cursor: fold.sequence, was_lost: true, ended: fold.has_ended() };
     }
 }
 

@@ -176,6 +176,14 @@ impl Fold {
         open
     }
 
+    /// The first call without an outcome, and whether its input is complete.
+    pub fn open_call(&self) -> Option<(CallId, bool)> {
+        self.items.iter().find_map(|item| match item {
+            Item::Tool(call, available, None) => Some((call, available)),
+            _ => None,
+        })
+    }
+
     /// `Fold::retrying`.
     pub fn retrying(&self, attempt: Attempt, mut push: impl FnMut(Chunk)) {
         if self.step_open {
@@ -219,6 +227,42 @@ impl Fold {
             }
         }
         said
+    }
+
+    /// `Fold::replay`.
+    pub fn replay(&self, mut push: impl FnMut(Chunk)) {
+        if !self.started {
+            return;
+        }
+        push(Chunk::Start);
+        let mut part = 0;
+        for item in self.items.iter() {
+            match item {
+                Item::StepStart => push(Chunk::StepStart),
+                Item::StepFinish => push(Chunk::StepFinish),
+                Item::Text(id) => {
+                    part = id;
+                    push(Chunk::TextStart(id));
+                }
+                Item::Piece(piece) => push(Chunk::TextDelta(part, piece)),
+                Item::TextEnd => push(Chunk::TextEnd(part)),
+                Item::Tool(call, available, outcome) => {
+                    push(if available { Chunk::ToolInputAvailable(call) } else { Chunk::ToolInputStart(call) });
+                    if let Some(outcome) = outcome {
+                        push(Chunk::ToolOutput(call, outcome));
+                    }
+                }
+            }
+        }
+        self.status.into_iter().for_each(|status| push(Chunk::Metadata(status)));
+        self.error.into_iter().for_each(|code| push(Chunk::Error(code)));
+        self.end.into_iter().for_each(push);
+    }
+
+    /// The message and where it ends, in words; how many parts were ever begun is told apart.
+    pub fn told(&self) -> String {
+        let Self { sequence, started, items, step_open, parts: _, status, error, end } = self;
+        format!("up to {sequence}: {started} {items:?} {step_open} {status:?} {error:?} {end:?}")
     }
 
     /// What of the message the history must tell as well: the texts in order, and every outcome.

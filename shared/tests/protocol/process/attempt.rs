@@ -30,7 +30,6 @@ pub struct Attempt {
     stage: Stage,
 }
 
-#[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
 enum Stage {
     Recover(Recovery),
     Tools(Tools),

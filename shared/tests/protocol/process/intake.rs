@@ -24,7 +24,6 @@ pub struct Run {
     settle: Option<u16>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
 enum Stage {
     Claim,
     /// `why_unclaimed`: its two looks.

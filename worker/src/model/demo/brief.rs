@@ -1,4 +1,4 @@
-//! The small tasks that the system itself gives: a title, a summary. They are recognised by how
+//! The small tasks that the system itself gives: a title, a summary, suggestions. They are recognised by how
 //! their system prompt begins, and never play a script that the conversation holds.
 
 use copilot_shared::message::{HistoryMessage, Role, text_of};
@@ -8,6 +8,7 @@ use super::script::Script;
 
 const TITLE: &str = "write a title";
 const SUMMARY: &str = "write a summary";
+const SUGGESTIONS: &str = "write suggestions";
 const MAX_TITLE_WORDS: usize = 6;
 const MIN_TITLE_WORDS: usize = 3;
 
@@ -18,7 +19,23 @@ pub(super) fn answer(system: &str, messages: &[HistoryMessage]) -> Option<String
         let first = messages.iter().find(|message| message.role == Role::User);
         return Some(title(&first.map(|message| text_of(&message.parts)).unwrap_or_default()));
     }
+    if begins(SUGGESTIONS) {
+        return Some(suggestions(messages));
+    }
     begins(SUMMARY).then(|| summary(messages))
+}
+
+/// A suggestion of each kind, around the first thing that the notes tell.
+fn suggestions(messages: &[HistoryMessage]) -> String {
+    let notes = messages.first().map(|message| text_of(&message.parts)).unwrap_or_default();
+    let fact = notes.lines().find_map(|line| line.trim_start().strip_prefix("- ")).unwrap_or("my work");
+    serde_json::json!({
+        "Learn": [format!("What should I know about this: {fact}?")],
+        "Create": [format!("Write a page about this: {fact}.")],
+        "Automate": ["List what could be done for me every day."],
+        "Organize": ["List my files by what they are for."],
+    })
+    .to_string()
 }
 
 fn title(message: &str) -> String {

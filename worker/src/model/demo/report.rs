@@ -108,7 +108,8 @@ mod tests {
             "files":[{"name":"a.txt"},{"name":"b.txt"}],"total_count":2}"#;
         let text = told(ToolOutcome::Output(Value::String(answer.into())));
         assert_eq!(text, "The tool `t` answered: There are 2 files.\n- a.txt\n- b.txt");
-        let error = r#"{"type":"error","message":"It broke","session_id":null,"error":"the disk is full","details":null}"#;
+        let error =
+            r#"{"type":"error","message":"It broke","session_id":null,"error":"the disk is full","details":null}"#;
         assert_eq!(told(ToolOutcome::Error(error.into())), "The tool `t` failed: It broke: the disk is full");
         assert_eq!(told(ToolOutcome::Error("Stopped.".into())), "The tool `t` failed: Stopped.");
     }

@@ -231,7 +231,7 @@ async fn a_thought_comes_before_the_answer() {
 }
 
 #[tokio::test]
-async fn titles_and_summaries_never_play_the_script() {
+async fn the_systems_own_tasks_never_play_the_script() {
     let brief = async |system: &str| {
         let mut request = ask(vec![user("demo:error=fatal bake bread with rye"), user("demo:hang")]);
         request.system = system.into();
@@ -242,6 +242,8 @@ async fn titles_and_summaries_never_play_the_script() {
     };
     assert_eq!(brief("Write a title of 3 to 6 words.").await, "bake bread with rye");
     assert!(brief("Write a summary of the conversation.").await.contains("bake bread"));
+    let suggested: Value = serde_json::from_str(&brief("Write suggestions for a user.").await).unwrap();
+    assert_eq!(suggested["Learn"][0], "What should I know about this: my work?");
 }
 
 #[tokio::test]

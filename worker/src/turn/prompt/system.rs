@@ -30,7 +30,8 @@ pub(super) fn system(known: &Understanding) -> String {
     format!("{ROLE}\n\n{FENCE_MEANING}\n\n<about_user>\n{}</about_user>", notes(known))
 }
 
-fn notes(known: &Understanding) -> String {
+/// What is known of a user, as lines that nobody can write their way out of.
+pub(in crate::turn) fn notes(known: &Understanding) -> String {
     let business = &known.business;
     let mut notes = Notes::default();
     notes.section("User", |lines| {

@@ -1,8 +1,11 @@
 //! What PostgreSQL must and must not hold in the end.
 
+use std::collections::BTreeSet;
+
 use copilot_shared::id::{MessageId, TurnId};
 use copilot_shared::turn::TurnStatus;
 use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
 
 /// How much has not come to rest.
 pub const UNSETTLED: &str = "SELECT (SELECT count(*) FROM turns WHERE status IN ('queued', 'running') OR NOT sealed) \
@@ -46,9 +49,22 @@ pub const NEVER: &[(&str, &str)] = &[
              <> (SELECT count(*) FROM messages m WHERE m.turn_id = t.id AND m.role = 'tool')",
     ),
     (
-        "a turn that began has not one message of its user",
-        "SELECT t.id::text FROM turns t WHERE t.started_at IS NOT NULL \
-             AND (SELECT count(*) FROM messages m WHERE m.turn_id = t.id AND m.role = 'user' AND m.sequence IS NOT NULL) <> 1",
+        "a turn that began has not the message that made it",
+        "SELECT t.id::text FROM turns t WHERE t.started_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages m \
+             WHERE m.id = t.message_id AND m.turn_id = t.id AND m.role = 'user' AND m.sequence IS NOT NULL)",
+    ),
+    (
+        "a finished tool call was started again",
+        "SELECT concat_ws(' ', turn_id, call_id, name, 'attempt', attempt) FROM chaos_starts WHERE before = 'finished'",
+    ),
+    (
+        "a tool call was started twice in one attempt",
+        "SELECT concat_ws(' ', turn_id, call_id, name) FROM chaos_starts GROUP BY turn_id, call_id, name, attempt HAVING count(*) > 1",
+    ),
+    (
+        "a tool call that must never be repeated was started again",
+        "SELECT concat_ws(' ', turn_id, call_id, name) FROM chaos_starts WHERE name <> ALL (ARRAY['calculator', 'get_current_time']) \
+         GROUP BY turn_id, call_id, name HAVING count(*) > 1",
     ),
     (
         "two turns of a session are mixed in its history",
@@ -89,6 +105,26 @@ pub struct StepRow {
     pub step: i32,
     pub completion_tokens: i64,
     pub estimated: bool,
+}
+
+/// The messages of users in a turn, in order.
+pub async fn user_messages(connection: &mut PgConnection, turn: TurnId) -> Vec<Uuid> {
+    sqlx::query_scalar(
+        "SELECT id FROM messages WHERE turn_id = $1 AND role = 'user' AND sequence IS NOT NULL ORDER BY sequence",
+    )
+    .bind(turn)
+    .fetch_all(connection)
+    .await
+    .expect("the messages can be read")
+}
+
+/// All messages of users.
+pub async fn messages(connection: &mut PgConnection) -> BTreeSet<Uuid> {
+    let ids: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM messages WHERE role = 'user'")
+        .fetch_all(connection)
+        .await
+        .expect("the messages can be read");
+    ids.into_iter().collect()
 }
 
 pub async fn turns(connection: &mut PgConnection) -> Vec<TurnRow> {
