@@ -33,6 +33,7 @@ pub mod publication;
 pub mod read_credits;
 pub mod read_session;
 pub mod read_usage;
+pub mod regenerate_turn;
 pub mod reset_usage;
 pub mod resume_turn;
 pub mod submit_turn;
@@ -120,6 +121,11 @@ impl App {
         for turn in turns {
             self.tasks.spawn(self.publications.clone().publish(turn).in_current_span());
         }
+    }
+
+    /// Where the rows are.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// A token that is cancelled when the process stops.

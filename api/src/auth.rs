@@ -15,11 +15,13 @@ mod acting;
 mod admin;
 mod extract;
 pub mod jwks;
+mod ticket;
 mod token;
 
 pub use acting::ACT_AS_HEADER;
 pub use admin::Admin;
-pub use extract::{Anyone, Asking, NamedSession, OwnedSession, Place, SessionPath, SignedIn, TurnPath};
+pub use extract::{Anyone, Asking, FollowedSession, NamedSession, OwnedSession, Place, SignedIn, TurnPath};
+pub use ticket::{Ticket, Tickets};
 pub use token::{KeyError, SignAlgorithm, sign};
 
 use jwks::{KeyRing, KeysAway};
@@ -65,6 +67,12 @@ pub enum AuthError {
     /// It names no user.
     #[error("User ID not found in token")]
     NoUser,
+    /// The ticket was valid once.
+    #[error("The ticket has expired")]
+    TicketExpired,
+    /// The ticket is none, or one for another session.
+    #[error("The ticket does not open this stream")]
+    Ticket,
     /// Nobody can say: the provider's keys were never read. They may be after so many seconds.
     #[error("Tokens cannot be verified for the moment. Please try again.")]
     KeysAway(u64),
@@ -73,8 +81,8 @@ pub enum AuthError {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let code = match error {
-            AuthError::Expired => Code::TokenExpired,
-            AuthError::Missing | AuthError::Invalid(_) | AuthError::NoUser => Code::Unauthorized,
+            AuthError::Expired | AuthError::TicketExpired => Code::TokenExpired,
+            AuthError::Missing | AuthError::Invalid(_) | AuthError::NoUser | AuthError::Ticket => Code::Unauthorized,
             AuthError::KeysAway(seconds) => return Self::unavailable(error.to_string()).retry_after(seconds),
         };
         Self::new(StatusCode::UNAUTHORIZED, code, error.to_string())
@@ -117,6 +125,11 @@ impl Gate {
     /// The same for the tokens of one more key: those from before there was a provider.
     pub fn with_key(self, algorithm: SignAlgorithm, key: &str) -> Result<Self, KeyError> {
         Ok(Self { key: Some(VerifyKey::from_settings(algorithm, key)?), ..self })
+    }
+
+    /// What tickets are signed with, where there is a shared secret to derive it from.
+    pub fn ticket_secret(&self) -> Option<Vec<u8>> {
+        self.key.as_ref().and_then(VerifyKey::ticket_secret)
     }
 
     /// The provider's keys, to be kept fresh.

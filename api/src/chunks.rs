@@ -214,10 +214,18 @@ pub struct DataStatus {
 /// Where a waiting turn stands.
 #[derive(Debug, Clone, PartialEq, Object)]
 pub struct StatusData {
-    /// `queued`.
-    pub status: String,
+    /// That it waits.
+    pub status: WaitingStatus,
     /// 1 is next.
     pub position: i64,
+}
+
+/// That a turn waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub enum WaitingStatus {
+    /// Behind another turn, or for a worker.
+    Queued,
 }
 
 /// Facts about an answer that did not end well.

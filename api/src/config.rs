@@ -300,9 +300,13 @@ mod tests {
             ("--allow-anonymous-sessions", "perhaps", "ALLOW_ANONYMOUS_SESSIONS"),
             ("--jwt-sign-algorithm", "none", "JWT_SIGN_ALGORITHM"),
             ("--chat-stream-ttl", "0", "CHAT_STREAM_TTL"),
+            ("--chat-daily-token-limit", "-1", "CHAT_DAILY_TOKEN_LIMIT"),
+            ("--chat-weekly-token-limit", "9000000000000000000", "CHAT_WEEKLY_TOKEN_LIMIT"),
+            ("--rate-limit-fail", "perhaps", "RATE_LIMIT_FAIL"),
+            ("--feature-flags", "{\"default\": {}}", "FEATURE_FLAGS"),
             ("--num-user-credits-refill", "-1", "NUM_USER_CREDITS_REFILL"),
         ] {
-            let error = Cli::try_parse_from(["copilot-api", option, value]).unwrap_err().to_string();
+            let error = Cli::try_parse_from(["copilot-api", &format!("{option}={value}")]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
         assert!(serve(&["--jwt-verify-key", ""]).gate().unwrap_err().to_string().contains("JWT_VERIFY_KEY"));
@@ -335,6 +339,11 @@ mod tests {
             "REDIS_URL",
             "RABBITMQ_URL",
             "CHAT_STREAM_TTL",
+            "CHAT_DAILY_TOKEN_LIMIT",
+            "CHAT_WEEKLY_TOKEN_LIMIT",
+            "CHAT_RATE_LIMIT_RESET_COST",
+            "CHAT_MAX_DAILY_RESETS",
+            "RATE_LIMIT_FAIL",
             "ENABLE_CREDIT",
             "NUM_USER_CREDITS_REFILL",
             "APP_ENV",

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use poem::endpoint::make_sync;
 use poem::http::header;
 use poem::{Endpoint, EndpointExt, Response, Route};
-use poem_openapi::{OpenApi, OpenApiService, Tags};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 
 use crate::app::App;
-use crate::auth::Gate;
+use crate::auth::{Gate, Tickets};
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
 
@@ -28,6 +28,7 @@ mod streams;
 mod submission;
 mod submission_schema;
 mod turns;
+mod ui_messages;
 mod understanding;
 mod usage;
 
@@ -89,9 +90,10 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         admin::dead_letters::DeadLetterRoutes,
         admin::rate_limit::RateLimitRoutes,
     );
-    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).summary("A durable AI chat backend").description(
-        "Messages are answered by turns that survive restarts. Their chunks are streamed in the dialect of the \
-             AI SDK's UI message stream v1, and can be resumed from any event id.",
+    let licence = LicenseObject::new("MIT").url("https://opensource.org/license/mit");
+    OpenApiService::new(groups, "Copilot", env!("CARGO_PKG_VERSION")).license(licence).description(
+        "A durable AI chat backend. Messages are answered by turns that survive restarts. Their chunks are streamed in \
+             the dialect of the AI SDK's UI message stream v1, and can be resumed from any event id.",
     )
 }
 
@@ -100,14 +102,17 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
     let service = service();
     let document = openapi::document()?;
     let allow = AllowTable::of(&document)?;
+    let tickets = Arc::new(Tickets::new(site.app.store().clone(), site.gate.ticket_secret()));
     let docs = service.swagger_ui_html().replace(&service.spec(), &document);
     let routes = Route::new()
         .nest_no_strip("/api", service)
         .at("/openapi.json", poem::get(json(document)))
+        .at("/openapi-3.2.json", poem::get(json(openapi::newest_document()?)))
         .at("/docs", poem::get(page(docs, DOCS_POLICY)))
         .at("/", poem::get(playground::endpoint(site.development_key)))
         .data(site.app)
-        .data(site.gate);
+        .data(site.gate)
+        .data(tickets);
     Ok(edge::guarded(routes, Edge::new(site.origins, allow)))
 }
 

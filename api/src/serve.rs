@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use copilot_shared::analytics::PostHogError;
 use copilot_shared::blobs::BlobError;
+use copilot_shared::config::FlagsError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::Publisher;
@@ -50,6 +51,9 @@ pub enum ServeError {
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
+    /// The feature flags cannot be had.
+    #[error(transparent)]
+    Flags(#[from] FlagsError),
     /// The ops server cannot start.
     #[error("API_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -110,7 +114,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         ledger: config.credits.ledger(store.clone()),
         workspaces,
         analytics,
-        usage: Usage { meter: config.usage.meter(&store, &streams), reset: config.reset.terms() },
+        usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
     let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };

@@ -15,6 +15,8 @@ ROOT=$(cd "$LIB/../.." && pwd -P)
 . "$LIB/ports.sh"
 # shellcheck source=packages.sh
 . "$LIB/packages.sh"
+# shellcheck source=node.sh
+. "$LIB/node.sh"
 # shellcheck source=home.sh
 . "$LIB/home.sh"
 # shellcheck source=postgres.sh

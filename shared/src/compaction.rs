@@ -13,7 +13,8 @@ pub const TOOL_NAME: &str = "context_compaction";
 /// What its ids begin with. Those of real calls never do.
 const PREFIX: &str = "compaction-";
 
-const OUTPUT: &str = "Earlier messages were summarized to fit within context limits.";
+/// What it answers.
+pub const OUTPUT: &str = "Earlier messages were summarized to fit within context limits.";
 
 /// A fresh id: the prefix and twelve hexadecimal digits.
 pub fn new_id() -> ToolCallId {

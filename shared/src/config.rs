@@ -1,6 +1,7 @@
 //! Settings that the API and the workers share: names, defaults and meanings of the environment
 //! (`spec/contract.md`, Environment).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -9,7 +10,7 @@ use clap::{ArgAction, Args};
 use crate::analytics::{Analytics, Delivery, Environment, Pace, PostHog, PostHogError};
 use crate::clock::Clock;
 use crate::credit::{Amount, Cents};
-use crate::flags::{Flags, WrittenFlags};
+use crate::flags::{FlagFile, FlagFileError, Flags, WrittenFlags};
 use crate::ledger::{Ledger, Mode};
 use crate::limits::LimitBook;
 use crate::meter::{FailPolicy, Meter, MeterSettings};
@@ -93,10 +94,75 @@ pub struct UsageConfig {
     /// What happens while the usage counters cannot be read: `closed` refuses, `open` lets pass
     #[arg(long, env, hide_env_values = true, value_enum, default_value_t = FailPolicy::Closed)]
     pub rate_limit_fail: FailPolicy,
-    /// Feature flags as JSON: `{"defaults": {FLAG: VALUE}, "users": {USER: {FLAG: VALUE}}}`; the flags
-    /// `copilot-daily-token-limit` and `copilot-weekly-token-limit` go before the limits above
+    /// Where feature flags come from
+    #[command(flatten)]
+    pub flags: FlagConfig,
+}
+
+/// Where feature flags come from; `copilot-daily-token-limit` and `copilot-weekly-token-limit` go
+/// before the configured limits.
+#[derive(Clone, Args)]
+pub struct FlagConfig {
+    /// Feature flags as JSON: `{"defaults": {FLAG: VALUE}, "users": {USER: {FLAG: VALUE}}}`
     #[arg(long, env, hide_env_values = true, default_value = "{}")]
     pub feature_flags: WrittenFlags,
+    /// A file with the same, instead; a change of it is seen within seconds
+    #[arg(long, env, hide_env_values = true)]
+    pub feature_flags_file: Option<PathBuf>,
+    /// The SDK key of LaunchDarkly, whose flags are used instead; needs a binary with the feature
+    /// `launchdarkly`, as the images have it
+    #[arg(long, env, hide_env_values = true)]
+    launch_darkly_sdk_key: Option<String>,
+    /// A relay of LaunchDarkly, instead of its own servers
+    #[arg(long, env, hide_env_values = true)]
+    pub launch_darkly_relay_url: Option<String>,
+}
+
+impl std::fmt::Debug for FlagConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.debug_struct("FlagConfig").field("feature_flags_file", &self.feature_flags_file).finish_non_exhaustive()
+    }
+}
+
+/// Feature flags that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagsError {
+    /// The file.
+    #[error("FEATURE_FLAGS_FILE")]
+    File(#[from] FlagFileError),
+    /// The client of LaunchDarkly.
+    #[cfg(feature = "launchdarkly")]
+    #[error("LAUNCH_DARKLY_SDK_KEY")]
+    LaunchDarkly(#[from] crate::flags::launchdarkly::LaunchDarklyError),
+    /// This binary knows no LaunchDarkly.
+    #[error("LAUNCH_DARKLY_SDK_KEY is set, and this binary was built without the feature `launchdarkly`")]
+    WithoutLaunchDarkly,
+}
+
+impl FlagConfig {
+    /// The flags.
+    pub fn flags(&self) -> Result<Flags, FlagsError> {
+        if let Some(key) = self.launch_darkly_sdk_key.as_deref().filter(|key| !key.is_empty()) {
+            return self.launch_darkly(key);
+        }
+        Ok(match &self.feature_flags_file {
+            Some(path) => Flags::of(FlagFile::open(path)?),
+            None => Flags::of(self.feature_flags.clone()),
+        })
+    }
+
+    #[cfg(feature = "launchdarkly")]
+    fn launch_darkly(&self, key: &str) -> Result<Flags, FlagsError> {
+        let relay = self.launch_darkly_relay_url.as_deref();
+        Ok(Flags::of(crate::flags::launchdarkly::LaunchDarkly::connect(key, relay)?))
+    }
+
+    #[cfg(not(feature = "launchdarkly"))]
+    #[expect(clippy::unused_self, reason = "the other build asks for the relay")]
+    fn launch_darkly(&self, _key: &str) -> Result<Flags, FlagsError> {
+        Err(FlagsError::WithoutLaunchDarkly)
+    }
 }
 
 /// A number of tokens, in the range in which every part of the system counts exactly.
@@ -106,11 +172,11 @@ fn tokens(least: i64) -> impl clap::builder::TypedValueParser<Value = i64> {
 
 impl UsageConfig {
     /// The meter over these servers.
-    pub fn meter(&self, store: &Store, streams: &Streams) -> Meter {
+    pub fn meter(&self, store: &Store, streams: &Streams) -> Result<Meter, FlagsError> {
         let configured = TokenLimits { daily: self.chat_daily_token_limit, weekly: self.chat_weekly_token_limit };
-        let limits = LimitBook::new(store.clone(), Flags::of(self.feature_flags.clone()), configured);
+        let limits = LimitBook::new(store.clone(), self.flags.flags()?, configured);
         let settings = MeterSettings { fail: self.rate_limit_fail, estimate: self.chat_turn_token_estimate };
-        Meter::new(Windows::over(streams), limits, Clock::system(), settings)
+        Ok(Meter::new(Windows::over(streams), limits, Clock::system(), settings))
     }
 }
 

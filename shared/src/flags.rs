@@ -1,13 +1,17 @@
 //! Feature flags: values that an operator changes while the system runs, for everybody or for one
 //! user. A provider never fails a request: what it does not know has no value.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::id::UserId;
+
+#[cfg(feature = "launchdarkly")]
+pub mod launchdarkly;
+mod written;
+
+pub use written::{FlagFile, FlagFileError, WrittenFlags};
 
 /// Where flags come from.
 pub trait FlagProvider: Send + Sync + 'static {
@@ -58,32 +62,6 @@ fn truncated(number: f64) -> Option<i64> {
     (number.abs() < 9e15).then_some(number as i64)
 }
 
-/// Flags written down as JSON: `{"defaults": {flag: value}, "users": {user: {flag: value}}}`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WrittenFlags {
-    /// For everybody.
-    #[serde(default)]
-    defaults: HashMap<String, Value>,
-    /// For single users.
-    #[serde(default)]
-    users: HashMap<UserId, HashMap<String, Value>>,
-}
-
-impl std::str::FromStr for WrittenFlags {
-    type Err = serde_json::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(text)
-    }
-}
-
-impl FlagProvider for WrittenFlags {
-    fn value(&self, flag: &str, user: &UserId) -> Option<Value> {
-        self.users.get(user).and_then(|own| own.get(flag)).or_else(|| self.defaults.get(flag)).cloned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,11 +97,5 @@ mod tests {
             let flags = flags(json!({"defaults": {"limit": value}}));
             assert_eq!(flags.tokens("limit", &ann), tokens, "{value}");
         }
-    }
-
-    #[test]
-    fn a_misspelled_section_is_refused() {
-        assert!("{\"default\": {}}".parse::<WrittenFlags>().is_err());
-        assert_eq!("{}".parse::<WrittenFlags>().unwrap(), WrittenFlags::default());
     }
 }

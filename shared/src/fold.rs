@@ -100,11 +100,11 @@ impl Fold {
                 self.step_open = false;
             }
             Chunk::TextStart { id } => {
-                self.parts += 1;
+                self.begin_part(&id);
                 self.items.push(Item::Text { id, text: String::new(), open: true });
             }
             Chunk::ReasoningStart { id } => {
-                self.parts += 1;
+                self.begin_part(&id);
                 self.items.push(Item::Reasoning { id, text: String::new(), open: true });
             }
             Chunk::TextDelta { id, delta } | Chunk::ReasoningDelta { id, delta } => self.extend_part(&id, &delta),
@@ -288,6 +288,11 @@ impl Fold {
         }
         let start = self.last_step_start().unwrap_or(0);
         self.items.iter().skip(start).filter_map(Item::to_part).collect()
+    }
+
+    /// A stream that was begun anew tells nothing of hidden parts, and their numbers are taken, too.
+    fn begin_part(&mut self, id: &PartId) {
+        self.parts = (self.parts + 1).max(id.number().unwrap_or(0));
     }
 
     fn extend_part(&mut self, part: &PartId, delta: &str) {

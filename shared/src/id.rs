@@ -104,6 +104,33 @@ impl fmt::Display for UserId {
     }
 }
 
+/// What a client's user interface calls a message: an id of its own making, or one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct UiMessageId(String);
+
+impl UiMessageId {
+    /// The longest id that is accepted, in bytes (the `messages.ui_id` column's own check).
+    pub const MAX_BYTES: usize = 255;
+
+    /// Accepts 1 to [`Self::MAX_BYTES`] bytes without control characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= Self::MAX_BYTES;
+        (fits && !text.chars().any(char::is_control)).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as one of ours could look.
+    pub fn as_uuid(&self) -> Option<Uuid> {
+        self.0.parse().ok()
+    }
+}
+
 /// A tool call's id, given by us and not by the provider: providers repeat theirs, and an id must
 /// be unique in a turn over all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
@@ -139,6 +166,11 @@ impl PartId {
     pub fn nth(n: u32) -> Self {
         Self(format!("p{n}").into())
     }
+
+    /// Which one it is; `None` if the name is no other than a name.
+    pub fn number(&self) -> Option<u32> {
+        self.0.strip_prefix('p')?.parse().ok()
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +183,16 @@ mod tests {
         assert!(UserId::parse("").is_none());
         assert!(UserId::parse("a\0b").is_none());
         assert!(UserId::parse(&"x".repeat(256)).is_none());
+    }
+
+    #[test]
+    fn a_ui_id_is_bounded_and_may_be_one_of_ours() {
+        assert!(UiMessageId::parse("msg-aB3").is_some_and(|id| id.as_uuid().is_none()));
+        assert!(UiMessageId::parse("").is_none());
+        assert!(UiMessageId::parse("a\0").is_none());
+        assert!(UiMessageId::parse(&"x".repeat(256)).is_none());
+        let ours = MessageId::generate();
+        assert_eq!(UiMessageId::parse(&ours.to_string()).unwrap().as_uuid(), Some(ours.0));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub mod config;
 pub mod flags;
 pub mod lifecycle;
 pub mod ops;
+pub mod secret;
 pub mod telemetry;
 
 #[cfg(feature = "testing")]

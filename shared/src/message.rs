@@ -32,6 +32,25 @@ impl Role {
     }
 }
 
+/// Who can say what a turn answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    /// The user.
+    User,
+    /// The client, on the user's behalf: something happened that the model must know of.
+    System,
+}
+
+impl From<Speaker> for Role {
+    fn from(speaker: Speaker) -> Self {
+        match speaker {
+            Speaker::User => Self::User,
+            Speaker::System => Self::System,
+        }
+    }
+}
+
 /// A piece of a message. Stored as JSON in `messages.parts`, so variants and fields are only ever
 /// added, with defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -19,16 +19,20 @@ mod cancels;
 mod credits;
 mod dead_letters;
 mod limits;
+mod mcp_tokens;
 mod messages;
 mod outbox;
 mod queue;
 mod reconcile;
 mod resets;
+mod resubmit;
 mod rows;
+mod secrets;
 mod sessions;
 mod steering;
 mod submit;
 mod summaries;
+mod transcript;
 mod turns;
 mod understanding;
 mod usage;
@@ -41,18 +45,21 @@ pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
 pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
 pub use limits::LimitOverride;
+pub use mcp_tokens::McpServer;
 pub use messages::{MessagePage, StoredMessage};
 pub use queue::QueuedMessage;
 pub use resets::{ChargeError, NewReset, PaidReset, RefundError, Refunded, ResetStatus};
+pub use resubmit::{Again, Resubmitted, Seen};
 pub use sessions::{ClaimSessionError, SessionSummary};
 pub use submit::{Idempotency, NewTurn, OnBusy, SubmitError, Submitted};
+pub use transcript::{Asked, TranscriptPage, TurnTranscript};
 pub use turns::ActiveTurn;
 pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 pub use workspace::{LooseBlob, PlaceError, Placed};
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// PostgreSQL could not be asked, or refused.
 #[derive(Debug, thiserror::Error)]

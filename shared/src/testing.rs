@@ -22,9 +22,13 @@ use crate::stream::{StreamSettings, Streams};
 use crate::windows::Windows;
 use crate::workspace::{WorkspaceLimits, Workspaces};
 
+mod template;
 mod witness;
 
 pub use witness::{Reply, Seen, Witness};
+
+const SETTINGS: StoreSettings =
+    StoreSettings { lease: Duration::from_secs(2), max_running: 0, max_in_flight: 0, connections: 8 };
 
 /// The servers, and the names that only this test uses.
 #[derive(Debug)]
@@ -83,11 +87,6 @@ impl Services {
     pub async fn isolated_on(servers: Servers) -> Self {
         let admin_url = servers.database_url;
         let name = format!("t{}", Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(&admin_url).await.expect("PostgreSQL cannot be reached");
-        admin
-            .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .await
-            .expect("the test's database cannot be made");
         let (server_url, _) = admin_url.rsplit_once('/').expect("DATABASE_URL names no database");
         let services = Self {
             database_url: format!("{server_url}/{name}"),
@@ -99,20 +98,13 @@ impl Services {
             workspace_dir: std::env::temp_dir().join(format!("copilot-{name}")),
             rabbitmq_prefix: name,
         };
-        let store = services.store();
-        store.migrate().await.expect("the migrations must apply");
-        store.close().await;
+        template::copy_as(&services.database, &services.admin_url, SETTINGS).await;
         services
     }
 
     /// A store with short leases and no caps.
     pub fn store(&self) -> Store {
-        self.store_with(StoreSettings {
-            lease: Duration::from_secs(2),
-            max_running: 0,
-            max_in_flight: 0,
-            connections: 8,
-        })
+        self.store_with(SETTINGS)
     }
 
     /// A store by other settings.

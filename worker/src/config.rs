@@ -1,15 +1,20 @@
 //! The settings of a worker, and its command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
+use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
 use copilot_shared::workspace::WorkspaceConfig;
 
 use crate::compaction::Budget;
 use crate::model::config::{ApiKey, ModelConfig, Provider};
+use crate::outbound::AllowList;
+use crate::sandbox::Sandbox;
 use crate::turn::Sight;
 
 /// Messages that are never summed up (`usage-tools.md` §8.4).
@@ -57,6 +62,9 @@ pub struct WorkerConfig {
     /// Users' files
     #[command(flatten)]
     pub workspace: WorkspaceConfig,
+    /// What tools may do
+    #[command(flatten)]
+    pub tools: ToolArgs,
     /// Who is told what happens
     #[command(flatten)]
     pub analytics: AnalyticsConfig,
@@ -69,6 +77,40 @@ pub struct WorkerConfig {
     /// Turns at once in this process
     #[arg(long, env, hide_env_values = true, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub worker_concurrency: u16,
+}
+
+/// What tools may do.
+#[derive(Debug, Clone, Args)]
+pub struct ToolArgs {
+    /// What tools may reach although it is not on the public internet: `host:port` or networks
+    /// such as `10.1.0.0/16`, comma separated
+    #[arg(long, env, hide_env_values = true, default_value = "")]
+    pub outbound_allow: AllowList,
+    /// What the secrets of users, such as tokens for MCP servers, are sealed with: 32 bytes in
+    /// base64 (`openssl rand -base64 32`); without it none are used
+    #[arg(long, env, hide_env_values = true)]
+    pub secrets_key: Option<SecretsKey>,
+    /// Where the commands of `bash_exec` find their session's files; each worker cleans up its own
+    #[arg(long, env, hide_env_values = true, default_value = ".data/sandbox")]
+    pub sandbox_dir: PathBuf,
+    /// What these files may take for one session, in megabytes
+    #[arg(long, env, hide_env_values = true, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub sandbox_quota_mb: u64,
+    /// Hours that they stay after the last command
+    #[arg(long, env, hide_env_values = true, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub sandbox_keep_hours: u64,
+}
+
+impl ToolArgs {
+    /// The sandboxes of this process.
+    pub fn sandbox(&self) -> std::io::Result<Sandbox> {
+        Sandbox::new(&self.sandbox_dir, self.sandbox_quota_mb << 20)
+    }
+
+    /// How long a session's files stay unused.
+    pub fn sandbox_keep(&self) -> Duration {
+        Duration::from_hours(self.sandbox_keep_hours)
+    }
 }
 
 /// Which model answers.

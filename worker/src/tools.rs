@@ -8,16 +8,20 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
 mod arguments;
+mod bash_exec;
 mod breaker;
 mod calculator;
 mod context;
 mod current_time;
 mod envelope;
 mod files;
+mod mcp_guide;
 mod registered;
+mod run_mcp_tool;
 mod schema;
 mod session_directory;
 mod tool;
+mod web_fetch;
 
 pub use breaker::Breaker;
 pub use context::{Outlet, Preliminary, Resources, ToolContext};
@@ -43,7 +47,11 @@ impl Toolbox {
             .with(files::ListFiles)?
             .with(files::ReadFile)?
             .with(files::WriteFile)?
-            .with(files::DeleteFile)
+            .with(files::DeleteFile)?
+            .with(web_fetch::WebFetch)?
+            .with(bash_exec::BashExec)?
+            .with(run_mcp_tool::RunMcpTool)?
+            .with(mcp_guide::GetMcpGuide)
     }
 
     /// The same with one tool more.

@@ -192,8 +192,8 @@ impl Attempt {
                     continue;
                 }
             };
-            let empty = commit.parts.is_empty() && commit.usage.is_zero();
-            return Ok(Ending { end, last: (!empty).then_some(commit) });
+            // Also if it said nothing: clients saw it begin, and the history is to tell the same.
+            return Ok(Ending { end, last: Some(commit) });
         }
         let sentence = format!("Exceeded {MAX_STEPS} tool-call rounds without a final response.");
         Ok(Ending { end: TurnEnd::Failed(Failure::new(ErrorCode::StepLimit, sentence)), last: None })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::blobs::BlobError;
+use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::meter::Meter;
@@ -12,14 +13,16 @@ use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher}
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::compaction::Budget;
-use crate::config::WorkerConfig;
+use crate::config::{ToolArgs, WorkerConfig};
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
+use crate::outbound::Outbound;
 use crate::running::Running;
 use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::turn::Sight;
@@ -85,9 +88,18 @@ pub enum WorkerError {
     /// Users' files have no place.
     #[error("WORKSPACE_DIR, or the object store")]
     Workspace(#[from] BlobError),
+    /// Nothing outside can be reached.
+    #[error("the TLS of the system cannot be used")]
+    Outbound(#[from] reqwest::Error),
+    /// No directory can be the sandboxes'.
+    #[error("SANDBOX_DIR")]
+    Sandbox(#[source] std::io::Error),
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
+    /// The feature flags cannot be had.
+    #[error(transparent)]
+    Flags(#[from] FlagsError),
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
@@ -115,11 +127,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let broker = config.servers.broker(&format!("copilot-worker {id}"));
     let publisher = Publisher::new(broker.clone());
     let provider = config.model.provider();
-    let title_model = match config.model.title_model() {
-        Some(name) => Some((provider.connect(&name)?, name)),
-        None => None,
-    };
     let workspaces = config.workspace.workspaces(store.clone())?;
+    let title_model = config.model.title_model().map(|name| provider.connect(&name).map(|model| (model, name)));
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let (analytics, events) = config.analytics.start()?;
     let (settled, settled_steps) = mpsc::channel(4096);
@@ -130,17 +139,17 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         publisher: publisher.clone(),
         model: provider.connect(&config.model.chat_model)?,
         model_name: config.model.chat_model.clone(),
-        title_model,
+        title_model: title_model.transpose()?,
         window: config.model.window(),
         sight: config.model.sight(),
         tools: Toolbox::built_in()?,
-        resources: Resources { store: store.clone(), workspaces: workspaces.clone() },
+        resources: resources(&config.tools, &store, &workspaces)?,
         analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
         stop: lifecycle.stop.clone(),
         grace_over: CancellationToken::new(),
-        meter: config.usage.meter(&store, &streams),
+        meter: config.usage.meter(&store, &streams)?,
         sealed,
         settled,
     });
@@ -161,6 +170,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let background = TaskTracker::new();
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
+    background.spawn(sweep_sandboxes(worker.resources.clone(), config.tools.sandbox_keep(), stop.clone()));
     let (seals, steps) = (store.clone(), store.clone());
     background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
         let store = seals.clone();
@@ -243,6 +253,21 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
     while let Some(turn) = turns.recv().await {
         running.cancel(turn);
     }
+}
+
+/// What tools may use.
+fn resources(config: &ToolArgs, store: &Store, workspaces: &Workspaces) -> Result<Resources, WorkerError> {
+    Ok(Resources {
+        store: store.clone(),
+        workspaces: workspaces.clone(),
+        outbound: Outbound::new(config.outbound_allow.clone())?,
+        sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
+        secrets_key: config.secrets_key.clone(),
+    })
+}
+
+async fn sweep_sandboxes(resources: Resources, keep: std::time::Duration, stop: CancellationToken) {
+    resources.sandbox.keep_swept(&resources.store, keep, stop).await;
 }
 
 /// Writes notes down together, once a second. What is lost with the process, or cannot be written,

@@ -2,7 +2,7 @@
 
 use copilot_shared::id::{SessionId, TurnId, UserId};
 use copilot_shared::session::{Session, Title};
-use copilot_shared::store::{ActiveTurn, MessagePage, SessionSummary, StoreError};
+use copilot_shared::store::{ActiveTurn, MessagePage, SessionSummary, StoreError, TranscriptPage};
 use copilot_shared::turn::Turn;
 
 use super::App;
@@ -40,6 +40,16 @@ impl App {
         let active = self.store.active_turn(session.id).await?;
         let page = self.store.message_page(session.id, before, limit).await?;
         Ok(SessionDetail { session, page, active })
+    }
+
+    /// A session turn by turn: the newest before a sequence number, or the newest of all.
+    pub async fn read_transcript(
+        &self,
+        session: SessionId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<TranscriptPage, StoreError> {
+        self.store.transcript(session, before, limit).await
     }
 
     /// Names a session of the caller's.

@@ -1,12 +1,12 @@
 //! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
 use copilot_shared::analytics::Event;
-use copilot_shared::id::{FileId, MessageId, TurnId};
-use copilot_shared::message::{Part, text_of};
+use copilot_shared::id::{FileId, MessageId, TurnId, UiMessageId};
+use copilot_shared::message::{Part, Speaker, text_of};
 use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
-use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreError, SubmitError, Submitted};
+use copilot_shared::store::{Dropped, Idempotency, NewTurn, OnBusy, Resubmitted, StoreError, SubmitError, Submitted};
 use copilot_shared::stream::StreamError;
 use copilot_shared::turn::{Turn, TurnStatus};
 use copilot_shared::workspace::{File, WorkspaceError};
@@ -14,12 +14,22 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::attachments::{InlineFile, enriched, part};
+use super::regenerate_turn::Regeneration;
 use crate::relay::{Frames, Start};
+
+/// What a client wants answered.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// A message.
+    Message(Submission),
+    /// An earlier message, once more.
+    Again(Regeneration),
+}
 
 /// A message that a client submits.
 #[derive(Debug, Clone)]
 pub struct Submission {
-    /// What the user says.
+    /// What is said.
     pub text: String,
     /// What the user was looking at: where it was, and what it said.
     pub context: Option<(String, String)>,
@@ -29,6 +39,12 @@ pub struct Submission {
     pub files: Vec<InlineFile>,
     /// The message's id, if the client chose it.
     pub message_id: Option<MessageId>,
+    /// What the client's user interface calls the message.
+    pub ui_id: Option<UiMessageId>,
+    /// Who says it.
+    pub speaker: Speaker,
+    /// The message whose place it takes, with all that followed.
+    pub instead_of: Option<UiMessageId>,
     /// What makes the submit the same as an earlier one.
     pub key: Option<String>,
     /// What to do if the session is busy.
@@ -43,6 +59,14 @@ pub struct Accepted {
     pub position: i64,
     /// The chunks as they come, or a replay if it was submitted before.
     pub start: Start,
+}
+
+/// What a turn is expected to use.
+pub(super) struct Reserves {
+    /// The turn.
+    pub(super) turn: TurnId,
+    /// Bytes of the message.
+    pub(super) said: usize,
 }
 
 /// Why a message was not accepted. Nothing of it was kept.
@@ -80,6 +104,19 @@ pub enum AttachError {
 }
 
 impl App {
+    /// Accepts what a client wants answered.
+    pub async fn answer(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        wanted: Wanted,
+    ) -> Result<Accepted, SubmitTurnError> {
+        match wanted {
+            Wanted::Message(submission) => Box::pin(self.submit_turn(session, caller, submission)).await,
+            Wanted::Again(regeneration) => Box::pin(self.regenerate_turn(session, caller, regeneration)).await,
+        }
+    }
+
     /// Accepts a message, or attaches to the turn that it was accepted as before.
     pub async fn submit_turn(
         &self,
@@ -95,30 +132,62 @@ impl App {
             return self.attached(turn, submission.on_busy, caller).await;
         }
         let user = caller.user_id();
-        let files = self.attach_files(session.id, user, &submission.file_ids, &submission.files).await?;
+        let files = Box::pin(self.attach_files(session.id, user, &submission.file_ids, &submission.files)).await?;
         let new = new_turn(&submission, &files.files, idempotency);
-        let submitted = self.submit_within_limits(session, caller, &new).await;
-        if is_surely_unused(&submitted)
-            && let Some(user) = user
+        let write = Box::pin(self.write(session, caller, &new, &submission));
+        let reserves = Reserves { turn: new.id, said: new.parts.iter().map(said_chars).sum() };
+        let done = self.within_limits(caller, reserves, write).await;
+        if let Some(user) = user
+            && is_surely_unused(&done)
         {
             self.detach(user, &files.made).await;
         }
-        let submitted = submitted?;
-        self.tell_of_message(session, caller, &new, &submitted);
-        match submitted {
+        let done = done?;
+        self.tell_of_message(session, caller, &new, &done.submitted);
+        if let Submitted::Waiting(turn, _) = &done.submitted
+            && new.on_busy == OnBusy::Interrupt
+        {
+            self.stop_what_runs_before(turn, caller).await?;
+        }
+        self.accepted(done, new.on_busy, caller).await
+    }
+
+    async fn write(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        new: &NewTurn,
+        submission: &Submission,
+    ) -> Result<Resubmitted, SubmitError> {
+        match &submission.instead_of {
+            Some(old) => self.store.rewrite(session.id, caller, new, old).await,
+            None => self.store.submit(session.id, caller, new).await.map(Resubmitted::from),
+        }
+    }
+
+    /// Does what follows from a submit. All of it is in the rows already: whoever comes next does it
+    /// if we die.
+    pub(super) async fn accepted(
+        &self,
+        done: Resubmitted,
+        on_busy: OnBusy,
+        caller: &Caller,
+    ) -> Result<Accepted, SubmitTurnError> {
+        if let Some(stopped) = done.stopped {
+            self.tell_workers_to_stop(stopped).await;
+        }
+        self.see_off(Dropped { turns: done.dropped, next: Vec::new() }).await;
+        match done.submitted {
             Submitted::Ready(turn) => {
                 self.publish_soon([turn.id]);
                 Ok(Accepted { turn, position: 0, start: Start::Everything })
             }
-            Submitted::Waiting(turn, mut position) => {
-                if new.on_busy == OnBusy::Interrupt {
-                    self.stop_what_runs_before(&turn, caller).await?;
-                    // It went before those that waited already.
-                    position = self.store.position(turn.id).await?;
-                }
+            Submitted::Waiting(turn, _) => {
+                // What interrupts went before those that waited already.
+                let position = self.store.position(turn.id).await?;
                 Ok(Accepted { turn, position, start: Start::Everything })
             }
-            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, new.on_busy, caller).await,
+            Submitted::Steering(turn) | Submitted::Repeated(turn) => self.attached(turn, on_busy, caller).await,
         }
     }
 
@@ -132,27 +201,31 @@ impl App {
     }
 
     /// Reserves, then writes; what was reserved for a turn that was not accepted is given back.
-    async fn submit_within_limits(
+    pub(super) async fn within_limits(
         &self,
-        session: &Session,
         caller: &Caller,
-        new: &NewTurn,
-    ) -> Result<Submitted, SubmitTurnError> {
-        let Some(user) = caller.user_id() else { return Ok(self.store.submit(session.id, caller, new).await?) };
-        let said = new.parts.iter().map(said_chars).sum();
-        self.usage.meter.reserve(user, new.id, said).await?;
-        let submitted = self.store.submit(session.id, caller, new).await;
-        match &submitted {
+        Reserves { turn, said }: Reserves,
+        write: impl Future<Output = Result<Resubmitted, SubmitError>>,
+    ) -> Result<Resubmitted, SubmitTurnError> {
+        let Some(user) = caller.user_id() else { return Ok(write.await?) };
+        self.usage.meter.reserve(user, turn, said).await?;
+        let done = write.await;
+        match done.as_ref().map(|done| &done.submitted) {
             Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => {}
             // The turn may be there, and only the answer lost. If it is not, the reconciler finds
             // a reservation without a turn.
             Err(SubmitError::Store(error)) if error.is_passing() => {}
-            Ok(Submitted::Repeated(_)) | Err(_) => self.usage.meter.release(user, new.id).await,
+            Ok(Submitted::Repeated(_)) | Err(_) => self.usage.meter.release(user, turn).await,
         }
-        Ok(submitted?)
+        Ok(done?)
     }
 
-    async fn attached(&self, turn: Turn, on_busy: OnBusy, caller: &Caller) -> Result<Accepted, SubmitTurnError> {
+    pub(super) async fn attached(
+        &self,
+        turn: Turn,
+        on_busy: OnBusy,
+        caller: &Caller,
+    ) -> Result<Accepted, SubmitTurnError> {
         // The first try may have ended between its two statements.
         if on_busy == OnBusy::Interrupt {
             self.stop_what_runs_before(&turn, caller).await?;
@@ -200,8 +273,8 @@ pub(super) fn by(caller: &Caller) -> &str {
 }
 
 /// Are the files of a submit nobody's? Those of a turn that may be there all the same are kept.
-fn is_surely_unused(submitted: &Result<Submitted, SubmitTurnError>) -> bool {
-    match submitted {
+fn is_surely_unused(done: &Result<Resubmitted, SubmitTurnError>) -> bool {
+    match done.as_ref().map(|done| &done.submitted) {
         Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => false,
         Err(SubmitTurnError::Refused(SubmitError::Store(error))) => !error.is_passing(),
         Ok(Submitted::Repeated(_)) | Err(_) => true,
@@ -218,18 +291,28 @@ fn new_turn(submission: &Submission, files: &[File], idempotency: Option<Idempot
     let text = Part::Text { id: None, text: enriched(&submission.text, files) };
     let parts: Vec<Part> = context.into_iter().chain([text]).chain(files.iter().map(part)).collect();
     let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
-    NewTurn { id: TurnId::generate(), message_id, parts, on_busy: submission.on_busy, idempotency }
+    NewTurn {
+        id: TurnId::generate(),
+        message_id,
+        ui_id: submission.ui_id.clone(),
+        speaker: submission.speaker,
+        parts,
+        on_busy: submission.on_busy,
+        idempotency,
+    }
 }
 
 /// What the body means: what to do while the session is busy is no part of it, nor is what has
-/// become of its files since.
+/// become of its files since, and neither is what is as usual.
 fn body_hash(session: &Session, submission: &Submission) -> [u8; 32] {
-    let Submission { text, context, file_ids, files, .. } = submission;
-    let mut body = serde_json::json!([session.id, context, text, file_ids]);
-    if let Some(body) = body.as_array_mut() {
-        body.extend(files.iter().map(|file| serde_json::json!([file.name, file.hash()])));
-    }
-    Sha256::digest(body.to_string()).into()
+    let Submission { text, context, file_ids, files, instead_of, speaker, .. } = submission;
+    let files: Vec<_> = files.iter().map(|file| (&file.name, &file.mime_type, file.hash())).collect();
+    let usual = serde_json::json!([session.id, context, text, file_ids, files]);
+    let meaning = match (instead_of, speaker) {
+        (None, Speaker::User) => usual,
+        (instead_of, speaker) => serde_json::json!([usual, instead_of, speaker]),
+    };
+    Sha256::digest(meaning.to_string()).into()
 }
 
 #[cfg(test)]
@@ -257,6 +340,9 @@ mod tests {
             file_ids: Vec::new(),
             files: Vec::new(),
             message_id: None,
+            ui_id: None,
+            speaker: Speaker::User,
+            instead_of: None,
             key: Some("k".into()),
             on_busy: OnBusy::Enqueue,
         }
@@ -283,6 +369,10 @@ mod tests {
         assert_ne!(base, hash(&one, &with_context));
         let with_file = Submission { file_ids: vec![FileId::generate()], ..submission("a") };
         assert_ne!(base, hash(&one, &with_file));
+        let with_note = Submission { speaker: Speaker::System, ..submission("a") };
+        assert_ne!(base, hash(&one, &with_note));
+        let rewritten = Submission { instead_of: UiMessageId::parse("m1"), ..submission("a") };
+        assert_ne!(base, hash(&one, &rewritten));
     }
 
     #[test]

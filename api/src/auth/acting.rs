@@ -55,7 +55,8 @@ async fn in_whose_name(request: &Request, identity: Identity) -> Result<Name, Pr
     Ok(Name::Others { user, admin: identity.user })
 }
 
-fn only_oneself(request: &Request) -> Result<(), Problem> {
+/// Whoever is no user acts in nobody's name.
+pub(super) fn only_oneself(request: &Request) -> Result<(), Problem> {
     wanted(request, UserRole::User).map(|_| ())
 }
 

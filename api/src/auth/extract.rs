@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use copilot_shared::id::{SessionId, TurnId, UserId};
 use copilot_shared::session::{Caller, Session};
+use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchemaRef, MetaSecurityScheme, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use uuid::Uuid;
 
-use super::{CLAIM_HEADER, Gate, acting};
+use super::{CLAIM_HEADER, Gate, Tickets, acting};
 use crate::app::App;
 use crate::problem::Problem;
 
 pub(super) const BEARER: &str = "bearer";
 const CLAIM: &str = "claim_token";
+const TICKET: &str = "ticket";
 
 /// The names that poem-openapi gives to the parts of a path, in order.
 const FIRST: &str = "param0";
@@ -33,8 +35,9 @@ pub struct Asking(pub Caller);
 /// The session that a path names, whoever asks.
 pub struct NamedSession(pub SessionId);
 
-/// A caller and the session that they name. Nothing says yet that it is theirs.
-pub struct SessionPath(pub Place);
+/// A caller and the session whose streams they want to follow, perhaps with a ticket. Nothing says
+/// yet that it is theirs.
+pub struct FollowedSession(pub Place);
 
 /// Who asks for which session.
 #[derive(Debug, Clone)]
@@ -98,6 +101,22 @@ fn register_claim(registry: &mut Registry) {
             description: Some("The claim token of an anonymous session, where there are such"),
             name: Some(CLAIM_HEADER),
             key_in: Some("header"),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        },
+    );
+}
+
+fn register_ticket(registry: &mut Registry) {
+    registry.create_security_scheme(
+        TICKET,
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("A ticket of `issue_stream_ticket`, for clients that can send no header"),
+            name: Some("ticket"),
+            key_in: Some("query"),
             scheme: None,
             bearer_format: None,
             flows: None,
@@ -196,7 +215,57 @@ impl<'a> ApiExtractor<'a> for NamedSession {
     }
 }
 
-impl<'a> ApiExtractor<'a> for SessionPath {
+impl<'a> ApiExtractor<'a> for FollowedSession {
+    const TYPES: &'static [ApiExtractorType] = OwnedSession::TYPES;
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = Uuid;
+    type ParamRawType = Uuid;
+
+    fn register(registry: &mut Registry) {
+        OwnedSession::register(registry);
+        register_ticket(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, CLAIM, TICKET]
+    }
+
+    fn param_in() -> Option<MetaParamIn> {
+        OwnedSession::param_in()
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        OwnedSession::param_schema_ref()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Uuid>,
+    ) -> poem::Result<Self> {
+        let shows_nothing = [AUTHORIZATION.as_str(), CLAIM_HEADER].iter().all(|name| request.header(name).is_none());
+        match ticket(request) {
+            Some(ticket) if shows_nothing => {
+                acting::only_oneself(request)?;
+                let tickets: &Arc<Tickets> = request.data().ok_or_else(Problem::internal)?;
+                Ok(Self(tickets.read(&ticket, session_id(request)?).await?))
+            }
+            // A header that is not valid is not made good by a ticket.
+            Some(_) | None => Ok(Self(place(request).await?)),
+        }
+    }
+}
+
+/// The ticket in the query.
+fn ticket(request: &Request) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Query {
+        ticket: Option<String>,
+    }
+    request.params::<Query>().ok()?.ticket.filter(|ticket| !ticket.is_empty())
+}
+
+impl<'a> ApiExtractor<'a> for OwnedSession {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme, ApiExtractorType::Parameter];
     const PARAM_IS_REQUIRED: bool = true;
     type ParamType = Uuid;
@@ -217,37 +286,6 @@ impl<'a> ApiExtractor<'a> for SessionPath {
 
     fn param_schema_ref() -> Option<MetaSchemaRef> {
         Some(Uuid::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Uuid>,
-    ) -> poem::Result<Self> {
-        Ok(Self(place(request).await?))
-    }
-}
-
-impl<'a> ApiExtractor<'a> for OwnedSession {
-    const TYPES: &'static [ApiExtractorType] = SessionPath::TYPES;
-    const PARAM_IS_REQUIRED: bool = true;
-    type ParamType = Uuid;
-    type ParamRawType = Uuid;
-
-    fn register(registry: &mut Registry) {
-        SessionPath::register(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        SessionPath::security_schemes()
-    }
-
-    fn param_in() -> Option<MetaParamIn> {
-        SessionPath::param_in()
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        SessionPath::param_schema_ref()
     }
 
     async fn from_request(

@@ -1,7 +1,7 @@
 //! The keys of an identity provider (RFC 7517), by their ids: kept, and read again when they are
 //! old or when a token names a key that is not among them.
 //!
-//! What a stranger can cause is bounded: one fetch in [`REST`], whatever ids tokens name and however
+//! What a stranger can cause is bounded: one fetch in `REST`, whatever ids tokens name and however
 //! quickly their bearers hang up, since a fetch belongs to the ring and not to a request.
 
 use std::collections::HashMap;

@@ -57,6 +57,7 @@ pub(super) struct VerifyKey {
     algorithm: Algorithm,
     key: DecodingKey,
     validation: Validation,
+    ticket_secret: Option<Vec<u8>>,
 }
 
 impl VerifyKey {
@@ -72,7 +73,11 @@ impl VerifyKey {
             SignAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
             SignAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
         };
-        Ok(Self::new(algorithm, key.map_err(KeyError::Pem)?))
+        let ticket_secret = match algorithm {
+            Algorithm::HS256 => Some(derive_ticket_secret(pem)?),
+            _ => None,
+        };
+        Ok(Self { ticket_secret, ..Self::new(algorithm, key.map_err(KeyError::Pem)?) })
     }
 
     /// A key and its algorithm.
@@ -83,7 +88,12 @@ impl VerifyKey {
         // The times are checked below: the library has one tolerance for all of them.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Self { algorithm, key, validation }
+        Self { algorithm, key, validation, ticket_secret: None }
+    }
+
+    /// What tickets are signed with, if the key is a shared secret.
+    pub(super) fn ticket_secret(&self) -> Option<Vec<u8>> {
+        self.ticket_secret.clone()
     }
 
     /// Is the key for tokens that are signed so?
@@ -101,6 +111,14 @@ impl VerifyKey {
         let is_admin = claims.role.as_ref().and_then(|role| role.as_str()) == Some("admin");
         Ok(Identity { user, role: if is_admin { UserRole::Admin } else { UserRole::User } })
     }
+}
+
+/// A key of its own purpose: whoever learned it could make no token of a user.
+fn derive_ticket_secret(key: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let purpose = b"copilot stream tickets, version 1";
+    jsonwebtoken::crypto::sign(purpose, &EncodingKey::from_secret(key), Algorithm::HS256)
+        .map(String::into_bytes)
+        .map_err(KeyError::Sign)
 }
 
 /// What a token says about its signature, before anybody has checked it: good for finding a key,

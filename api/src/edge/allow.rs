@@ -29,8 +29,10 @@ impl AllowTable {
         let literal = |template: &[String]| template.iter().filter(|name| !name.starts_with('{')).count();
         let fitting = self.0.iter().filter(|(template, _)| fits(template, &names));
         let best = fitting.max_by_key(|(template, _)| literal(template));
-        best.map(|(_, methods)| methods.clone())
-            .or_else(|| matches!(path, "/" | "/docs" | "/openapi.json").then(|| HeaderValue::from_static("GET")))
+        best.map(|(_, methods)| methods.clone()).or_else(|| {
+            matches!(path, "/" | "/docs" | "/openapi.json" | "/openapi-3.2.json")
+                .then(|| HeaderValue::from_static("GET"))
+        })
     }
 }
 

@@ -7,7 +7,8 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 
 /// What a page may read of an answer beside its body.
-const READABLE: &str = "retry-after, x-request-id, x-vercel-ai-ui-message-stream, content-disposition";
+const READABLE: &str = "retry-after, x-request-id, x-vercel-ai-ui-message-stream, content-disposition, \
+    x-has-more-messages, x-oldest-sequence";
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 /// For how many seconds a browser need not ask again.
 const REMEMBER: u32 = 600;

@@ -1,5 +1,6 @@
 //! The models of error bodies, for the OpenAPI document and for the code that builds them.
 
+use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, Union};
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ codes! {
     SessionNotFound = "session_not_found",
     /// There is no such turn in the session, or it does not wait any more.
     TurnNotFound = "turn_not_found",
+    /// There is no such message in the conversation, or it is superseded.
+    MessageNotFound = "message_not_found",
     /// There is no such user.
     UserNotFound = "user_not_found",
     /// The route has no such method.
@@ -100,7 +103,7 @@ codes! {
     IdempotencyConflict = "idempotency_conflict",
     /// The message id is another message's.
     MessageIdTaken = "message_id_taken",
-    /// The last message is not the user's.
+    /// The last message is not the user's, or there is none that could be answered.
     NoUserMessage = "no_user_message",
     /// A part of the message cannot be taken.
     UnsupportedPart = "unsupported_part",
@@ -132,7 +135,7 @@ codes! {
 
 /// An error.
 #[derive(Debug, Clone, Object)]
-#[oai(rename = "Error")]
+#[oai(rename = "Error", example)]
 pub struct Fault {
     /// A sentence for people.
     pub detail: String,
@@ -203,7 +206,7 @@ impl FieldError {
 
 /// The request is well-formed, but a field is not as it must be.
 #[derive(Debug, Clone, Object)]
-#[oai(rename = "ValidationError")]
+#[oai(rename = "ValidationError", example)]
 pub struct Invalid {
     /// The fields.
     pub detail: Vec<FieldError>,
@@ -232,7 +235,7 @@ pub struct Checkpoint {
 
 /// The state of the session or the stream stands in the way.
 #[derive(Debug, Clone, Object)]
-#[oai(rename = "ConflictError", skip_serializing_if_is_none)]
+#[oai(rename = "ConflictError", skip_serializing_if_is_none, example)]
 pub struct Conflict {
     /// A sentence for people.
     pub detail: String,
@@ -242,6 +245,31 @@ pub struct Conflict {
     pub turn_id: Option<Uuid>,
     /// With `cursor_trimmed`: where to resume.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl Example for Fault {
+    fn example() -> Self {
+        let detail = "Session 01a20f01-1c3a-7d5e-9f00-5b1c2d3e4f50 not found.".into();
+        Self { detail, code: Code::SessionNotFound }
+    }
+}
+
+impl Example for Invalid {
+    fn example() -> Self {
+        let field = FieldError::in_body("message", "value_error", "Message must not be blank");
+        Self { detail: vec![field], code: Code::ValidationError }
+    }
+}
+
+impl Example for Conflict {
+    fn example() -> Self {
+        Self {
+            detail: "A turn of this session is in progress.".into(),
+            code: Code::TurnInProgress,
+            turn_id: Some(uuid::uuid!("01a20f01-2615-751f-80aa-9d3c371f469e")),
+            checkpoint: None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -222,6 +222,14 @@ impl From<SubmitError> for Problem {
             SubmitError::MessageIdTaken => {
                 Self::new(StatusCode::CONFLICT, Code::MessageIdTaken, "The message id is another message's.")
             }
+            SubmitError::NoMessage(id) => {
+                let detail = format!("Message {} is not in this conversation.", id.as_str());
+                Self::new(StatusCode::NOT_FOUND, Code::MessageNotFound, detail)
+            }
+            SubmitError::NothingToAnswer => {
+                let detail = "Nothing was said in this session yet that could be answered.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::NoUserMessage, detail)
+            }
             SubmitError::Store(error) => error.into(),
         }
     }

@@ -11,7 +11,7 @@ use super::Tag;
 use super::streams::{Resuming, StreamResponse, Submitting, resume, submit_or_resume};
 use super::submission::SubmitBytes;
 use crate::app::App;
-use crate::auth::{Asking, Place, SessionPath};
+use crate::auth::{Asking, FollowedSession, Place};
 use crate::problem::{Problem, Refused};
 
 pub(super) struct AliasRoutes;
@@ -48,7 +48,7 @@ impl AliasRoutes {
     async fn resume(
         &self,
         Data(app): Data<&Arc<App>>,
-        id: SessionPath,
+        id: FollowedSession,
         /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,

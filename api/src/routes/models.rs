@@ -12,6 +12,9 @@ use super::messages::Message;
 use crate::app::cancel_turn::Cancelled;
 use crate::app::create_session::Created;
 use crate::app::read_session::SessionDetail;
+use crate::auth::Ticket;
+
+mod examples;
 
 /// Done; there is nothing to say.
 #[derive(ApiResponse)]
@@ -23,6 +26,7 @@ pub(super) enum NoContent {
 
 /// A fresh session.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct CreateSessionResponse {
     /// Its id.
     id: Uuid,
@@ -94,12 +98,23 @@ pub(super) struct SessionDetailResponse {
 
 /// What a cancel did.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct CancelSessionResponse {
     /// Nothing is running any more of what was.
     cancelled: bool,
     /// `no_active_session` if nothing was in flight, `dequeued` if nothing ran and what waited was
     /// dropped.
     reason: Nullable<String>,
+}
+
+/// A ticket for the streams of a session.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(super) struct StreamTicketResponse {
+    /// What stands in `?ticket=`.
+    ticket: String,
+    /// From when on it opens nothing.
+    expires_at: DateTime<Utc>,
 }
 
 /// Done.
@@ -111,6 +126,7 @@ pub(super) struct StatusResponse {
 
 /// What a submit without a stream came to.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct SubmitResponse {
     /// The turn.
     pub(super) turn_id: Uuid,
@@ -150,6 +166,7 @@ pub(super) struct Usage {
 
 /// The record of a turn.
 #[derive(Debug, Object)]
+#[oai(example)]
 pub(super) struct TurnRecord {
     /// Its id.
     id: Uuid,
@@ -211,6 +228,12 @@ impl From<Cancelled> for CancelSessionResponse {
 impl StatusResponse {
     pub(super) fn ok() -> Self {
         Self { status: "ok".into() }
+    }
+}
+
+impl From<Ticket> for StreamTicketResponse {
+    fn from(Ticket { text, expires_at }: Ticket) -> Self {
+        Self { ticket: text, expires_at }
     }
 }
 

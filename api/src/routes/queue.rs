@@ -28,12 +28,16 @@ pub(super) struct EditQueuedRequest {
 #[OpenApi(prefix_path = "/api/chat", tag = "Tag::Queue")]
 impl QueueRoutes {
     /// See what waits
+    ///
+    /// In the order in which it will be answered.
     #[oai(path = "/sessions/:id/queue", method = "get", operation_id = "list_queue")]
     async fn list(&self, Data(app): Data<&Arc<App>>, id: OwnedSession) -> Result<Json<QueueResponse>, Refused<Owned>> {
         Ok(Json(app.list_queue(id.session.id).await?.into()))
     }
 
     /// Change what a waiting message says
+    ///
+    /// 404 once its turn has come.
     #[oai(path = "/sessions/:id/queue/:turn_id", method = "patch", operation_id = "edit_queued_message")]
     async fn edit(
         &self,
@@ -47,6 +51,8 @@ impl QueueRoutes {
     }
 
     /// Drop a waiting message
+    ///
+    /// Its turn is cancelled, and the message removed. 404 once its turn has come.
     #[oai(path = "/sessions/:id/queue/:turn_id", method = "delete", operation_id = "drop_queued_message")]
     async fn drop_message(
         &self,

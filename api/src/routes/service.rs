@@ -53,6 +53,8 @@ impl Statuses for SchemaOnly {
 #[OpenApi(prefix_path = "/api/chat", tag = "Tag::Service")]
 impl ServiceRoutes {
     /// How long streams are kept
+    ///
+    /// A client that comes back later than that reads the session instead.
     #[oai(path = "/config/ttl", method = "get", operation_id = "get_ttl_config")]
     async fn ttl(&self, Data(app): Data<&Arc<App>>) -> Result<Json<StreamTtlResponse>, Refused<Open>> {
         let ttl = app.stream_ttl();
@@ -74,12 +76,16 @@ impl ServiceRoutes {
     }
 
     /// Schemas of tool outputs, for code generation
+    ///
+    /// It answers 501 whoever asks.
     #[oai(path = "/schema/tool-responses", method = "get", operation_id = "get_tool_responses_schema")]
     async fn tool_responses(&self) -> Result<Json<DocumentedToolResponse>, Refused<SchemaOnly>> {
         Err(schema_only().into())
     }
 
     /// Schemas of chunks, for code generation
+    ///
+    /// It answers 501 whoever asks.
     #[oai(path = "/schema/stream-chunks", method = "get", operation_id = "get_stream_chunks_schema")]
     async fn stream_chunks(&self) -> Result<Json<StreamChunk>, Refused<SchemaOnly>> {
         Err(schema_only().into())

@@ -3,7 +3,7 @@
 use poem::web::Data;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi, Union};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use copilot_shared::session::Title;
 use super::Tag;
 use super::models::{CreateSessionResponse, ListSessionsResponse, NoContent, SessionDetailResponse, StatusResponse};
 use super::submission::title;
+use super::ui_messages::{UiMessage, ui_messages};
 use crate::app::App;
 use crate::auth::{Anyone, NamedSession, OwnedSession, SignedIn};
 use crate::body::{JsonBody, OptionalJsonBody};
@@ -33,6 +34,43 @@ pub(super) struct UpdateSessionTitleRequest {
 pub(super) struct ClaimSessionRequest {
     /// The claim token that the session was made with.
     claim_token: Option<String>,
+}
+
+/// In which shape messages are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename = "SessionFormat", rename_all = "lowercase")]
+pub(super) enum Format {
+    /// The session with its messages.
+    Detail,
+    /// A list of the AI SDK's messages, ready to be a chat's initial ones. The answer of a turn in
+    /// flight is not in it.
+    Ui,
+}
+
+/// A session, in the shape that was asked for.
+#[derive(Debug, Union)]
+#[oai(rename = "SessionView")]
+pub(super) enum SessionView {
+    /// With `format=detail`.
+    Detail(SessionDetailResponse),
+    /// With `format=ui`.
+    Ui(Vec<UiMessage>),
+}
+
+/// A session.
+#[derive(ApiResponse)]
+pub(super) enum SessionResponse {
+    /// With `format=detail` an object, with `format=ui` a list of messages.
+    #[oai(status = 200)]
+    Found(
+        Json<SessionView>,
+        /// With `format=ui`: there are older ones.
+        #[oai(header = "X-Has-More-Messages")]
+        Option<bool>,
+        /// With `format=ui`: where the next page ends, `before_sequence`.
+        #[oai(header = "X-Oldest-Sequence")]
+        Option<i64>,
+    ),
 }
 
 pub(super) struct Signed;
@@ -91,7 +129,7 @@ impl SessionRoutes {
 
     /// Read a session with its newest messages
     ///
-    /// `before_sequence` pages backwards.
+    /// `before_sequence` pages backwards. With `format=ui` the oldest turn of a page is always whole.
     #[oai(path = "/sessions/:id", method = "get", operation_id = "get_session")]
     async fn read(
         &self,
@@ -103,8 +141,16 @@ impl SessionRoutes {
         /// Only messages before this sequence number
         #[oai(validator(minimum(value = "1")))]
         before_sequence: Query<Option<i64>>,
-    ) -> Result<Json<SessionDetailResponse>, Refused<Owned>> {
-        Ok(Json(app.read_session(id.session, before_sequence.0, limit.0).await?.into()))
+        /// In which shape; `detail` if absent
+        format: Query<Option<Format>>,
+    ) -> Result<SessionResponse, Refused<Owned>> {
+        if format.0 == Some(Format::Ui) {
+            let page = app.read_transcript(id.session.id, before_sequence.0, limit.0).await?;
+            let view = SessionView::Ui(ui_messages(page.turns));
+            return Ok(SessionResponse::Found(Json(view), Some(page.has_more), page.oldest_sequence));
+        }
+        let detail = app.read_session(id.session, before_sequence.0, limit.0).await?;
+        Ok(SessionResponse::Found(Json(SessionView::Detail(detail.into())), None, None))
     }
 
     /// Delete a session
@@ -120,6 +166,8 @@ impl SessionRoutes {
     }
 
     /// Name a session
+    ///
+    /// A name that the user gave is never replaced by one of ours.
     #[oai(path = "/sessions/:id/title", method = "patch", operation_id = "update_session_title")]
     async fn rename(
         &self,

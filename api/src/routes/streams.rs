@@ -11,13 +11,13 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Tag;
-use super::models::{CancelSessionResponse, SubmitResponse};
+use super::models::{CancelSessionResponse, StreamTicketResponse, SubmitResponse};
 use super::sessions::Owned;
 use super::submission::{SubmitBytes, read_submission};
 use crate::app::App;
 use crate::app::resume_turn::{Attached, Resume};
 use crate::app::submit_turn::Accepted;
-use crate::auth::{OwnedSession, Place, SessionPath, TurnPath};
+use crate::auth::{FollowedSession, OwnedSession, Place, Tickets, TurnPath};
 use crate::problem::{Problem, Refused, Statuses};
 use crate::sse::EventStream;
 
@@ -27,7 +27,38 @@ pub(super) struct StreamRoutes;
 #[derive(ApiResponse)]
 pub(super) enum StreamResponse {
     /// The turn's chunks. An event's id is a cursor, `<turn_id>:<sequence>`. The last event of an
-    /// ended turn is `[DONE]`; a stream that ends without it was cut, and can be resumed.
+    /// ended turn is `[DONE]`; a stream that ends without it was cut, and can be resumed. Comments keep
+    /// a silent connection open, and tell before the end what was used.
+    ///
+    /// ```text
+    /// retry: 1742
+    /// : heartbeat
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:1
+    /// data: {"type":"start","messageId":"01a20f01-2615-751f-80aa-9d3c371f469e"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:2
+    /// data: {"type":"start-step"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:3
+    /// data: {"type":"text-start","id":"p1"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:4
+    /// data: {"type":"text-delta","id":"p1","delta":"Hello"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:5
+    /// data: {"type":"text-end","id":"p1"}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:6
+    /// data: {"type":"finish-step"}
+    ///
+    /// : usage {"promptTokens":9,"completionTokens":1,"totalTokens":10,"cacheReadTokens":0,"cacheCreationTokens":0}
+    ///
+    /// id: 01a20f01-2615-751f-80aa-9d3c371f469e:7
+    /// data: {"type":"finish","finishReason":"stop"}
+    ///
+    /// data: [DONE]
+    /// ```
     #[oai(
         status = 200,
         header(name = "x-vercel-ai-ui-message-stream", ty = "String"),
@@ -68,7 +99,10 @@ impl StreamRoutes {
     /// Submit a message and stream its answer
     ///
     /// `message_id` or `Idempotency-Key` makes the call idempotent for 24 hours. With
-    /// `Last-Event-ID` nothing is submitted: the stream of that turn is resumed.
+    /// `Last-Event-ID` nothing is submitted: the stream of that turn is resumed. In the AI SDK's form,
+    /// `trigger: "regenerate-message"` answers a message once more, and `messageId` puts the message in
+    /// place of an earlier one and what followed; either stops what is in flight, unless `on_busy` is
+    /// `reject`.
     #[oai(path = "/sessions/:id/stream", method = "post", operation_id = "stream_chat")]
     async fn submit(
         &self,
@@ -94,7 +128,7 @@ impl StreamRoutes {
     async fn resume(
         &self,
         Data(app): Data<&Arc<App>>,
-        id: SessionPath,
+        id: FollowedSession,
         /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
@@ -111,7 +145,7 @@ impl StreamRoutes {
     async fn resume_turn(
         &self,
         Data(app): Data<&Arc<App>>,
-        id: SessionPath,
+        id: FollowedSession,
         turn_id: TurnPath,
         /// What was received last; wins over `after`
         #[oai(name = "Last-Event-ID")]
@@ -122,7 +156,24 @@ impl StreamRoutes {
         Ok(resume(app, id.0, Some(turn_id.0), last_event_id.0, after.0).await?)
     }
 
+    /// Get a ticket for the session's streams
+    ///
+    /// For clients that can send no header, such as the browser's `EventSource`: it opens the GET
+    /// stream routes of this session as `?ticket=` for 60 seconds. A stream that is open stays so; to
+    /// open the next one, get another ticket and say with `after` what was received last.
+    #[oai(path = "/sessions/:id/stream-ticket", method = "post", operation_id = "issue_stream_ticket")]
+    async fn issue_ticket(
+        &self,
+        Data(tickets): Data<&Arc<Tickets>>,
+        id: OwnedSession,
+    ) -> Result<Json<StreamTicketResponse>, Refused<Owned>> {
+        let place = Place { caller: id.caller, session: id.session.id };
+        Ok(Json(tickets.issue(&place).await?.into()))
+    }
+
     /// Submit a message without a stream
+    ///
+    /// As `stream_chat`. Follow the turn with `resume_turn_stream`, or read the session later.
     #[oai(path = "/sessions/:id/messages", method = "post", operation_id = "submit_message")]
     async fn submit_message(
         &self,
@@ -134,7 +185,7 @@ impl StreamRoutes {
         body: SubmitBytes,
     ) -> Result<SubmittedResponse, Refused<SubmittingWithoutStream>> {
         let Accepted { turn, position, .. } =
-            app.submit_turn(&id.session, &id.caller, read_submission(body, key.0).await?).await?;
+            app.answer(&id.session, &id.caller, read_submission(body, key.0).await?).await?;
         let response = SubmitResponse { turn_id: turn.id.0, status: turn.status.into(), position };
         Ok(SubmittedResponse::Accepted(Json(response)))
     }
@@ -166,7 +217,7 @@ pub(super) async fn submit_or_resume(
         return resume(app, place, None, last_event_id, None).await;
     }
     // The longest of all requests: on the heap it is not part of every stream's.
-    let accepted = Box::pin(app.submit_turn(&session, &caller, read_submission(body, key).await?)).await?;
+    let accepted = Box::pin(app.answer(&session, &caller, read_submission(body, key).await?)).await?;
     Ok(StreamResponse::Chunks(EventStream(app.attach(&accepted).await?)))
 }
 

@@ -1,28 +1,27 @@
 //! The body of a submit, in the reference's form or the AI SDK's, and what is valid in it.
 
-use std::fmt;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use copilot_shared::id::{FileId, MessageId};
-use copilot_shared::message::strip_controls;
-use copilot_shared::store::OnBusy;
+use copilot_shared::message::{Speaker, strip_controls};
+use copilot_shared::store::{OnBusy, Seen};
 use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, NewType};
-use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::submission_schema::SubmitBody;
-use crate::app::attachments::InlineFile;
-use crate::app::submit_turn::Submission;
+use crate::app::regenerate_turn::Regeneration;
+use crate::app::submit_turn::{Submission, Wanted};
 use crate::body;
 use crate::problem::{Code, FieldError, Problem};
+use ui::{LastMessage, Trigger, UiId, trigger};
+
+mod ui;
 
 /// The longest message, in characters.
 const MESSAGE: usize = 64_000;
@@ -100,16 +99,17 @@ struct WireSession {
 struct Wire<'a> {
     message: Option<MessageText>,
     message_id: Option<Uuid>,
-    #[serde(rename = "is_user_message")]
-    _is_user_message: Option<bool>,
+    is_user_message: Option<bool>,
     context: Option<WireContext>,
     file_ids: Option<FileIds>,
     on_busy: Option<WireOnBusy>,
     #[serde(borrow)]
     messages: Option<LastMessage<'a>>,
-    trigger: Option<String>,
-    #[serde(rename = "messageId")]
-    ui_message_id: Option<IgnoredAny>,
+    // Only the AI SDK's form means something by these two.
+    #[serde(borrow)]
+    trigger: Option<&'a RawValue>,
+    #[serde(borrow, rename = "messageId")]
+    ui_message_id: Option<&'a RawValue>,
 }
 
 /// Whether the body is the AI SDK's, without reading what it says.
@@ -153,82 +153,50 @@ enum WireOnBusy {
     Steer,
 }
 
-/// The last element of a list; the others are skipped unparsed.
-struct LastMessage<'a>(Option<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for LastMessage<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Last;
-        impl<'de> Visitor<'de> for Last {
-            type Value = LastMessage<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of messages")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut last = None;
-                while let Some(item) = items.next_element::<&'de RawValue>()? {
-                    last = Some(item);
-                }
-                Ok(LastMessage(last))
-            }
-        }
-        deserializer.deserialize_seq(Last)
-    }
-}
-
-#[derive(Deserialize)]
-struct UiMessage {
-    role: String,
-    #[serde(default)]
-    parts: Vec<UiPart>,
-}
-
-#[derive(Deserialize)]
-struct UiPart {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<PlainText>,
-    url: Option<String>,
-    #[serde(rename = "mediaType")]
-    media_type: Option<String>,
-    filename: Option<String>,
-}
-
 impl SubmitBytes {
     /// The `id` of a body in the AI SDK's form.
     pub(super) fn session(&self) -> Result<String, Problem> {
         Ok(body::parse::<WireSession>(&self.0)?.id)
     }
 
-    /// What is submitted. `header` is the request's `Idempotency-Key`.
-    pub(super) fn submission(&self, header: Option<String>) -> Result<Submission, Problem> {
+    /// What is wanted. `header` is the request's `Idempotency-Key`.
+    pub(super) fn wanted(&self, header: Option<String>) -> Result<Wanted, Problem> {
         self.check_size()?;
         let wire: Wire<'_> = body::parse(&self.0)?;
-        let mut file_ids = wire.file_ids.map(|ids| ids.0).unwrap_or_default();
-        let mut files = Vec::new();
-        let text = match (&wire.messages, wire.message) {
-            (Some(messages), _) => {
-                check_trigger(wire.trigger.as_deref(), wire.ui_message_id.is_some())?;
-                let said = UiSaid::of(messages)?;
-                file_ids.extend(said.file_ids);
-                files = said.files;
-                said.text
-            }
-            (None, Some(MessageText(text))) => text,
-            (None, None) => return Err(Problem::invalid(FieldError::in_body("message", "missing", "Field required"))),
-        };
         let message_id = wire.message_id.map(MessageId);
-        Ok(Submission {
-            text,
+        let key = check_key(header, message_id)?;
+        let on_busy = on_busy(wire.on_busy);
+        let mut submission = Submission {
+            text: String::new(),
             context: wire.context.map(|context| (context.url.0, context.content.0)),
-            file_ids,
-            files,
-            key: check_key(header, message_id)?,
+            file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
+            files: Vec::new(),
+            key,
             message_id,
-            on_busy: on_busy(wire.on_busy),
-        })
+            ui_id: None,
+            speaker: if wire.is_user_message == Some(false) { Speaker::System } else { Speaker::User },
+            instead_of: None,
+            on_busy,
+        };
+        let Some(messages) = &wire.messages else {
+            let missing = || Problem::invalid(FieldError::in_body("message", "missing", "Field required"));
+            submission.text = wire.message.ok_or_else(missing)?.0;
+            return Ok(Wanted::Message(submission));
+        };
+        let last = messages.users()?;
+        let name = wire.ui_message_id.map(|id| field::<UiId>("messageId", id)).transpose()?.map(|id| id.0);
+        match trigger(wire.trigger)? {
+            Trigger::Submit => {
+                submission.ui_id = last.id();
+                submission.instead_of = name;
+                last.say(&mut submission)?;
+                Ok(Wanted::Message(submission))
+            }
+            Trigger::Regenerate => {
+                let seen = Seen { id: last.id(), text: last.text() };
+                Ok(Wanted::Again(Regeneration { of: name, seen, key: submission.key, on_busy }))
+            }
+        }
     }
 
     /// Only the AI SDK's form, which repeats the conversation, may be long.
@@ -242,11 +210,11 @@ impl SubmitBytes {
 }
 
 /// Reads what is submitted; a long body away from the threads that serve the others.
-pub(super) async fn read_submission(body: SubmitBytes, header: Option<String>) -> Result<Submission, Problem> {
+pub(super) async fn read_submission(body: SubmitBytes, header: Option<String>) -> Result<Wanted, Problem> {
     if body.0.len() <= body::ORDINARY {
-        return body.submission(header);
+        return body.wanted(header);
     }
-    let read = tokio::task::spawn_blocking(move || body.submission(header)).await;
+    let read = tokio::task::spawn_blocking(move || body.wanted(header)).await;
     read.unwrap_or_else(|_| Err(Problem::internal()))
 }
 
@@ -254,85 +222,15 @@ fn unprocessable(code: Code, detail: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
 }
 
-fn check_trigger(trigger: Option<&str>, replaces: bool) -> Result<(), Problem> {
-    match trigger {
-        None | Some("submit-message") if !replaces => Ok(()),
-        None | Some("submit-message") => {
-            Err(unprocessable(Code::UnsupportedTrigger, "A message cannot be replaced yet; send it as a new one."))
-        }
-        Some(_) => Err(unprocessable(Code::UnsupportedTrigger, "This trigger is not supported yet.")),
-    }
+/// A field that is read late.
+fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Problem> {
+    serde_json::from_str(value.get())
+        .map_err(|error| Problem::invalid(FieldError::in_body(name, "value_error", reason(&error))))
 }
 
-/// What the user says in the AI SDK's form.
-struct UiSaid {
-    text: String,
-    file_ids: Vec<FileId>,
-    files: Vec<InlineFile>,
-}
-
-impl UiSaid {
-    fn of(LastMessage(last): &LastMessage<'_>) -> Result<Self, Problem> {
-        let no_user_message = || unprocessable(Code::NoUserMessage, "The last of the messages must be the user's.");
-        let last = last.ok_or_else(no_user_message)?;
-        let message: UiMessage = body::parse(last.get().as_bytes())?;
-        if message.role != "user" {
-            return Err(no_user_message());
-        }
-        let mut said = Self { text: String::new(), file_ids: Vec::new(), files: Vec::new() };
-        for part in message.parts {
-            match part.kind.as_str() {
-                "text" => said.text.extend(part.text.map(|text| text.0)),
-                "file" => said.file(part)?,
-                _ => {}
-            }
-        }
-        if said.file_ids.len() + said.files.len() > FILES {
-            let why = format!("at most {FILES} files");
-            return Err(Problem::invalid(FieldError::in_body("messages", "value_error", why)));
-        }
-        let only_files = said.text.trim().is_empty() && !(said.file_ids.is_empty() && said.files.is_empty());
-        if !only_files {
-            let text = MessageText::try_from(said.text)
-                .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
-            said.text = text.0;
-        }
-        Ok(said)
-    }
-
-    /// Takes a file that the message holds in full, or one of the workspace that it names.
-    fn file(&mut self, part: UiPart) -> Result<(), Problem> {
-        let url = part.url.unwrap_or_default();
-        if let Some(id) = url.strip_prefix("workspace://").and_then(|id| id.split('#').next()?.parse().ok()) {
-            self.file_ids.push(id);
-            return Ok(());
-        }
-        let (said, content) = data_url(&url).ok_or_else(|| {
-            unprocessable(Code::UnsupportedPart, "A part of type file must have a data: URL in base64.")
-        })?;
-        let mime_type = part.media_type.as_deref().and_then(essence).or_else(|| essence(said));
-        let mime_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-        self.files.push(InlineFile { name: part.filename, mime_type, content });
-        Ok(())
-    }
-}
-
-/// The type and the bytes of a data URL in base64 (RFC 2397).
-fn data_url(url: &str) -> Option<(&str, Bytes)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    STANDARD.decode(data.trim()).ok().map(|content| (media_type, content.into()))
-}
-
-/// `type/subtype` without parameters; `None` for what is no such thing.
-fn essence(media_type: &str) -> Option<String> {
-    let essence = media_type.split(';').next()?.trim();
-    let token = |text: &str| {
-        (1..=100).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
-    };
-    let (kind, subtype) = essence.split_once('/')?;
-    (token(kind) && token(subtype)).then(|| essence.to_ascii_lowercase())
+/// What the parser says, without the place: it is that of the value and not of the body.
+fn reason(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().chars().take(300).collect()
 }
 
 /// The key in a request's header; it must fit, and be the message's id if both are given.

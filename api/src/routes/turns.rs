@@ -34,6 +34,8 @@ impl TurnRoutes {
     }
 
     /// Read a turn's record
+    ///
+    /// How it stands, when it ran, what it used, and why it ended.
     #[oai(path = "/sessions/:id/turns/:turn_id", method = "get", operation_id = "get_turn")]
     async fn read(
         &self,

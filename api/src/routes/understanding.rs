@@ -40,6 +40,8 @@ impl UnderstandingRoutes {
     }
 
     /// What is known of the caller
+    ///
+    /// All of it is told to the model before each conversation.
     #[oai(path = "/understanding", method = "get", operation_id = "get_understanding")]
     async fn read(
         &self,
@@ -66,6 +68,8 @@ impl UnderstandingRoutes {
     }
 
     /// Forget everything that is known of the caller
+    ///
+    /// The conversations stay.
     #[oai(path = "/understanding", method = "delete", operation_id = "delete_understanding")]
     async fn forget(&self, Data(app): Data<&Arc<App>>, who: SignedIn) -> Result<NoContent, Refused<Signed>> {
         app.forget_understanding(&who.0).await?;

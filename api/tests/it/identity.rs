@@ -40,12 +40,16 @@ impl Signer {
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        jsonwebtoken::encode(&jsonwebtoken::Header::new(self.algorithm), claims, &self.key).unwrap()
+        self.sign_with(&jsonwebtoken::Header::new(self.algorithm), claims)
     }
 
     fn sign_as(&self, kid: &str, claims: &Value) -> String {
         let header = jsonwebtoken::Header { kid: Some(kid.into()), ..jsonwebtoken::Header::new(self.algorithm) };
-        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+        self.sign_with(&header, claims)
+    }
+
+    fn sign_with(&self, header: &jsonwebtoken::Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &self.key).unwrap()
     }
 
     /// The public half as a provider publishes it.

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod analytics;
 #[cfg(test)]
 mod attachments;
@@ -33,6 +35,8 @@ mod reset;
 mod sessions;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]

@@ -39,6 +39,17 @@ export class Copilot {
     return this.#json(await this.fetch(`/api/chat/sessions/${id}`));
   }
 
+  /** What a chat of the session begins with. */
+  async uiMessages(id) {
+    return this.#json(await this.fetch(`/api/chat/sessions/${id}?format=ui`));
+  }
+
+  /** Opens the streams of the session for a minute. */
+  async ticket(id) {
+    const { ticket } = await this.#json(await this.post(`/api/chat/sessions/${id}/stream-ticket`, {}));
+    return ticket;
+  }
+
   /** Submits without following. */
   async submit(id, message) {
     const { turn_id } = await this.#json(await this.post(`/api/chat/sessions/${id}/messages`, { message }));

@@ -72,6 +72,23 @@ describe('EventSource', { concurrency: 3, timeout: 120_000 }, () => {
     assert.equal(textOfChunks(follower.chunks).length, 150);
   });
 
+  test('needs no header with a ticket, as in a browser', async () => {
+    const cutter = await Cutter.before(copilot.baseUrl);
+    const sessionId = await copilot.createSession();
+    const turnId = await copilot.submit(sessionId, 'demo:tokens=30,rate=60,bytes=5 demo:hang');
+    const url = `/api/chat/sessions/${sessionId}/stream?after=${turnId}:0&ticket=${await copilot.ticket(sessionId)}`;
+    const follower = new Follower({ headers: {} }, `${cutter.url}${url}`);
+    await until('it follows', () => follower.hangs);
+    cutter.cut();
+    await until('it is back', () => follower.requests.length === 2);
+    await copilot.cancel(sessionId);
+    assert.equal(await follower.ended, 204);
+    cutter.close();
+    assert.deepEqual(follower.chunks, await storedChunks(sessionId, turnId));
+    const elsewhere = new Follower({ headers: {} }, `${copilot.baseUrl}${url.replace(sessionId, crypto.randomUUID())}`);
+    assert.equal(await elsewhere.ended, 401);
+  });
+
   test('is told a refusal and does not come back', async () => {
     const follower = new Follower(copilot, `${copilot.baseUrl}/api/chat/sessions/${crypto.randomUUID()}/stream`);
     assert.equal(await follower.ended, 404);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::dead_letter::{DELIVERY_LIMIT, DeadLetter, GivenUp};
 use copilot_shared::id::{DeadLetterId, MessageId, SessionId, TurnId, UserId};
-use copilot_shared::message::Part;
+use copilot_shared::message::{Part, Speaker};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
 use copilot_shared::testing::{Services, eventually};
@@ -51,6 +51,8 @@ async fn submitted(services: &Services, store: &Store, says: &str) -> Turn {
     let new = NewTurn {
         id: TurnId::generate(),
         message_id: MessageId::generate(),
+        ui_id: None,
+        speaker: Speaker::User,
         parts: vec![Part::Text { id: None, text: says.to_owned() }],
         on_busy: OnBusy::Enqueue,
         idempotency: None,

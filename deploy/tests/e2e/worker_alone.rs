@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::id::{MessageId, SessionId, ToolCallId, TurnId, UserId, WorkerId};
-use copilot_shared::message::{Part, Role, ToolOutcome, text_of};
+use copilot_shared::message::{Part, Role, Speaker, ToolOutcome, text_of};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{Claim, NewTurn, OnBusy, StepCommit, Store, Submitted};
 use copilot_shared::stream::Streams;
@@ -19,6 +19,8 @@ async fn submit(services: &Services, store: &Store, session: SessionId, caller: 
     let new = NewTurn {
         id: TurnId::generate(),
         message_id: MessageId::generate(),
+        ui_id: None,
+        speaker: Speaker::User,
         parts: vec![Part::Text { id: None, text: says.to_owned() }],
         on_busy: OnBusy::Enqueue,
         idempotency: None,

@@ -166,26 +166,31 @@ impl Store {
             Drop::One(turn) => (Some(turn), true),
         };
         let mut tx = self.begin_for(user).await?;
+        if also_ready {
+            // A turn that is about to run comes before its session, as a running one does.
+            sqlx::query(
+                "SELECT 1 FROM turns WHERE session_id = $1 AND status = 'queued' AND ready_at IS NOT NULL \
+                   AND ($2::uuid IS NULL OR id = $2) FOR UPDATE",
+            )
+            .bind(session)
+            .bind(only)
+            .execute(&mut *tx)
+            .await?;
+        }
         sqlx::query("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE").bind(session).execute(&mut *tx).await?;
-        let rows: Vec<DroppedRow> = sqlx::query_as(concat!(
-            "WITH t AS (UPDATE turns SET status = 'cancelled', finished_at = now(), attempt = attempt + 1, \
-                 cancelled_by = $3, message_id = NULL \
-                 WHERE session_id = $1 AND status = 'queued' AND ($2::uuid IS NULL OR id = $2) AND ($4 OR ready_at IS NULL) RETURNING *), \
-             gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)), \
-             unsaid AS (DELETE FROM messages WHERE turn_id IN (SELECT id FROM t) AND role = 'user') \
-             SELECT ",
-            turn_columns!(),
-            " FROM t ORDER BY t.number"
-        ))
+        let waiting: Vec<TurnId> = sqlx::query_scalar(
+            "SELECT id FROM turns WHERE session_id = $1 AND status = 'queued' \
+               AND ($2::uuid IS NULL OR id = $2) AND ($3 OR ready_at IS NULL) FOR UPDATE",
+        )
         .bind(session)
         .bind(only)
-        .bind(by)
         .bind(also_ready)
         .fetch_all(&mut *tx)
         .await?;
+        let turns = drop_turns(&mut tx, &waiting, by).await?;
         let next = self.promote(&mut tx, session, user).await?;
         tx.commit().await?;
-        Ok(Dropped { turns: rows.into_iter().map(|row| row.turn.into()).collect(), next })
+        Ok(Dropped { turns, next })
     }
 
     /// Takes a turn from whoever has it, to end it: from now on nothing is written in the name of
@@ -230,6 +235,27 @@ impl Store {
         let ended = self.turn_of_any_session(turn.id).await?.ok_or(Fenced::Fenced)?;
         Ok((ended, next))
     }
+}
+
+/// Ends turns that have not run, with their messages, in order of acceptance. A message that was
+/// answered before stays: it is an older turn's.
+pub(super) async fn drop_turns(tx: Tx<'_>, turns: &[TurnId], by: &str) -> Result<Vec<Turn>, StoreError> {
+    let rows: Vec<DroppedRow> = sqlx::query_as(concat!(
+        "WITH t AS (UPDATE turns SET status = 'cancelled', finished_at = now(), attempt = attempt + 1, cancelled_by = $2, \
+             message_id = CASE WHEN regenerates IS NOT NULL THEN message_id END \
+             WHERE id = ANY ($1) AND status = 'queued' RETURNING *), \
+         gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM t)), \
+         unsaid AS (DELETE FROM messages WHERE turn_id IN (SELECT id FROM t WHERE regenerates IS NULL) \
+             AND role IN ('user', 'system')) \
+         SELECT ",
+        turn_columns!(),
+        " FROM t ORDER BY t.number"
+    ))
+    .bind(turns)
+    .bind(by)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.turn.into()).collect())
 }
 
 /// Saves what an unfinished step said, with an estimate of what it cost.

@@ -1,4 +1,5 @@
-//! Messages: the pages that a client reads and the history that a model reads.
+//! Messages: the pages that a client reads and the history that a model reads. Superseded ones are
+//! in neither.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -76,9 +77,11 @@ impl Store {
         let mut rows: Vec<MessageRow> = sqlx::query_as(
             "SELECT m.id, m.turn_id, m.sequence, m.role, m.parts, m.created_at, t.status, \
                     (extract(epoch FROM t.finished_at - t.started_at) * 1000)::bigint AS duration_ms, \
-                    NOT EXISTS (SELECT 1 FROM messages l WHERE l.turn_id = m.turn_id AND l.sequence > m.sequence) AS is_last \
+                    NOT EXISTS (SELECT 1 FROM messages l WHERE l.turn_id = m.turn_id AND l.superseded_at IS NULL \
+                        AND l.sequence > m.sequence) AS is_last \
              FROM messages m JOIN turns t ON t.id = m.turn_id \
-             WHERE m.session_id = $1 AND m.sequence IS NOT NULL AND ($2::bigint IS NULL OR m.sequence < $2) \
+             WHERE m.session_id = $1 AND m.superseded_at IS NULL AND m.sequence IS NOT NULL \
+               AND ($2::bigint IS NULL OR m.sequence < $2) \
              ORDER BY m.sequence DESC LIMIT $3",
         )
         .bind(session)
@@ -92,7 +95,7 @@ impl Store {
         Ok(MessagePage { messages: rows.into_iter().rev().map(StoredMessage::from).collect(), has_more })
     }
 
-    /// The rows of one turn, in order.
+    /// The rows of one turn, in order, superseded ones included: they are what its stream tells.
     pub async fn turn_messages(&self, turn: TurnId) -> Result<Vec<HistoryMessage>, StoreError> {
         let rows: Vec<HistoryRow> = sqlx::query_as(
             "SELECT role, parts FROM messages WHERE turn_id = $1 AND sequence IS NOT NULL ORDER BY sequence",

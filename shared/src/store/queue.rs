@@ -48,13 +48,15 @@ impl Store {
         Ok(queue.collect())
     }
 
-    /// Changes the text of a message that waits; false if it no longer does.
+    /// Changes the text of a message that waits; false if it no longer does. One that was answered
+    /// before and waits to be answered again is written anew by a submit instead.
     pub async fn edit_queued(&self, session: SessionId, turn: TurnId, text: &str) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         // The lock keeps the turn from being promoted, and so from being answered, in between.
         let parts: Option<Json<StoredParts>> = sqlx::query_scalar(
             "SELECT m.parts FROM turns t JOIN messages m ON m.id = t.message_id \
-             WHERE t.id = $1 AND t.session_id = $2 AND t.status = 'queued' AND t.ready_at IS NULL FOR UPDATE OF t",
+             WHERE t.id = $1 AND t.session_id = $2 AND t.status = 'queued' AND t.ready_at IS NULL \
+               AND t.regenerates IS NULL FOR UPDATE OF t",
         )
         .bind(turn)
         .bind(session)

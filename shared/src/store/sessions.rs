@@ -1,5 +1,7 @@
 //! Sessions: made, found by their caller alone, listed, named, claimed, deleted.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
@@ -125,7 +127,7 @@ impl Store {
     pub async fn wants_title(&self, id: SessionId) -> Result<bool, StoreError> {
         let wants: Option<bool> = sqlx::query_scalar(
             "SELECT s.title IS NULL AND 1 = (SELECT count(*) FROM (SELECT 1 FROM messages m \
-                 WHERE m.session_id = s.id AND m.role = 'user' LIMIT 2) AS first_two) \
+                 WHERE m.session_id = s.id AND m.role = 'user' AND m.superseded_at IS NULL LIMIT 2) AS first_two) \
              FROM sessions s WHERE s.id = $1",
         )
         .bind(id)
@@ -150,6 +152,13 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Those of `ids` that exist.
+    pub async fn sessions_among(&self, ids: &[SessionId]) -> Result<HashSet<SessionId>, StoreError> {
+        let found: Vec<SessionId> =
+            sqlx::query_scalar("SELECT id FROM sessions WHERE id = ANY ($1)").bind(ids).fetch_all(&self.pool).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Makes an anonymous session a user's, once, with what is in flight in it. The owner's own call

@@ -1,12 +1,12 @@
 //! Accepting a turn: its message, its row and its outbox entry in one transaction.
 
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 
 use super::rows::{TurnRow, turn_columns};
 use super::{DISPATCH_GRACE, Store, StoreError, Tx, interval};
-use crate::id::{MessageId, SessionId, TurnId, UserId};
-use crate::message::Part;
+use crate::id::{MessageId, SessionId, TurnId, UiMessageId, UserId};
+use crate::message::{Part, Role, Speaker};
 use crate::session::Caller;
 use crate::turn::Turn;
 
@@ -30,7 +30,11 @@ pub struct NewTurn {
     pub id: TurnId,
     /// The message's id, perhaps the client's own.
     pub message_id: MessageId,
-    /// What the user says.
+    /// What the client's user interface calls the message, if it says so.
+    pub ui_id: Option<UiMessageId>,
+    /// Who says it.
+    pub speaker: Speaker,
+    /// What is said.
     pub parts: Vec<Part>,
     /// What to do if the session is busy.
     pub on_busy: OnBusy,
@@ -78,6 +82,12 @@ pub enum SubmitError {
     /// The message id is another message's.
     #[error("the message id is taken")]
     MessageIdTaken,
+    /// The session has no such message, or it is superseded.
+    #[error("no such message")]
+    NoMessage(UiMessageId),
+    /// Nothing was said yet that could be answered.
+    #[error("there is no message to answer")]
+    NothingToAnswer,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,7 +104,7 @@ impl From<sqlx::Error> for SubmitError {
 }
 
 #[derive(FromRow)]
-struct Traffic {
+pub(super) struct Traffic {
     user_in_flight: i64,
     user_ready: i64,
     session_in_flight: i64,
@@ -123,18 +133,20 @@ impl Store {
         {
             return Ok(Submitted::Repeated(turn));
         }
+        self.accept(tx, session, user, new).await
+    }
+
+    /// Writes a message and its turn behind what is there, if caps and traffic allow. The caller holds
+    /// the locks, and nothing of the transaction remains if they do not.
+    pub(super) async fn accept(
+        &self,
+        mut tx: Transaction<'static, Postgres>,
+        session: SessionId,
+        user: Option<&UserId>,
+        new: &NewTurn,
+    ) -> Result<Submitted, SubmitError> {
         let traffic = measure_traffic(&mut tx, session, user).await?;
-        let cap = self.settings.max_in_flight;
-        if user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
-            return Err(SubmitError::TooManyTurns(cap));
-        }
-        if new.on_busy == OnBusy::Reject
-            && let Some(current) = traffic.current
-        {
-            return Err(SubmitError::Busy(current));
-        }
-        let capped = user.is_some() && self.settings.max_running > 0 && traffic.user_ready >= self.settings.max_running;
-        let ready = traffic.session_in_flight == 0 && !capped;
+        let ready = self.admit(&traffic, user, new.on_busy)?;
         let steered = traffic.current.filter(|_| new.on_busy == OnBusy::Steer);
         let turn = insert_turn(&mut tx, session, user, new, Start { ready, steered }).await?;
         let steered = match steered {
@@ -145,18 +157,35 @@ impl Store {
             insert_key(&mut tx, session, user, idempotency, turn.id).await?;
         }
         tx.commit().await?;
-        if let Some(steered) = steered {
-            return Ok(Submitted::Steering(steered));
+        match steered {
+            Some(steered) => Ok(Submitted::Steering(steered)),
+            None if ready => Ok(Submitted::Ready(turn)),
+            None => self.waiting(turn).await,
         }
-        if ready {
-            return Ok(Submitted::Ready(turn));
+    }
+
+    /// May a turn be accepted, and if so, may it run at once?
+    pub(super) fn admit(&self, traffic: &Traffic, user: Option<&UserId>, on_busy: OnBusy) -> Result<bool, SubmitError> {
+        let cap = self.settings.max_in_flight;
+        if user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
+            return Err(SubmitError::TooManyTurns(cap));
         }
+        if on_busy == OnBusy::Reject
+            && let Some(current) = traffic.current
+        {
+            return Err(SubmitError::Busy(current));
+        }
+        let capped = user.is_some() && self.settings.max_running > 0 && traffic.user_ready >= self.settings.max_running;
+        Ok(traffic.session_in_flight == 0 && !capped)
+    }
+
+    pub(super) async fn waiting(&self, turn: Turn) -> Result<Submitted, SubmitError> {
         let position = self.position(turn.id).await?;
         Ok(Submitted::Waiting(turn, position))
     }
 }
 
-async fn lock_owned_session(tx: Tx<'_>, session: SessionId, caller: &Caller) -> Result<(), SubmitError> {
+pub(super) async fn lock_owned_session(tx: Tx<'_>, session: SessionId, caller: &Caller) -> Result<(), SubmitError> {
     sqlx::query("SELECT 1 FROM sessions WHERE id = $1 AND (user_id = $2 OR claim_token_hash = $3) FOR UPDATE")
         .bind(session)
         .bind(caller.user_id())
@@ -172,7 +201,7 @@ pub(super) fn key_owner(session: SessionId, user: Option<&UserId>) -> String {
     user.map_or_else(|| format!("session:{session}"), |user| format!("user:{user}"))
 }
 
-async fn find_repeated(
+pub(super) async fn find_repeated(
     connection: &mut PgConnection,
     session: SessionId,
     user: Option<&UserId>,
@@ -203,7 +232,7 @@ async fn find_repeated(
 }
 
 /// The turn whose chunks answer a submit: its own, or the one that its message is to steer.
-async fn turn_to_follow(connection: &mut PgConnection, turn: TurnId) -> Result<Turn, SubmitError> {
+pub(super) async fn turn_to_follow(connection: &mut PgConnection, turn: TurnId) -> Result<Turn, SubmitError> {
     let row: TurnRow = sqlx::query_as(concat!(
         "SELECT ",
         turn_columns!(),
@@ -216,7 +245,7 @@ async fn turn_to_follow(connection: &mut PgConnection, turn: TurnId) -> Result<T
     Ok(row.into())
 }
 
-async fn insert_key(
+pub(super) async fn insert_key(
     tx: Tx<'_>,
     session: SessionId,
     user: Option<&UserId>,
@@ -233,7 +262,11 @@ async fn insert_key(
     Ok(())
 }
 
-async fn measure_traffic(tx: Tx<'_>, session: SessionId, user: Option<&UserId>) -> Result<Traffic, SubmitError> {
+pub(super) async fn measure_traffic(
+    tx: Tx<'_>,
+    session: SessionId,
+    user: Option<&UserId>,
+) -> Result<Traffic, SubmitError> {
     let traffic = sqlx::query_as(
         "SELECT (SELECT count(*) FROM turns WHERE user_id = $2 AND status IN ('queued', 'running')) AS user_in_flight, \
                 (SELECT count(*) FROM turns WHERE user_id = $2 AND status IN ('queued', 'running') \
@@ -271,8 +304,8 @@ async fn insert_turn(
     let row: TurnRow = sqlx::query_as(concat!(
         "WITH place AS (UPDATE sessions SET updated_at = now(), next_sequence = next_sequence + $6::boolean::integer \
              WHERE id = $1 RETURNING next_sequence - 1 AS sequence), \
-         message AS (INSERT INTO messages (id, session_id, turn_id, sequence, role, parts) \
-             SELECT $3, $1, $2, CASE WHEN $6 THEN sequence END, 'user', $5 FROM place), \
+         message AS (INSERT INTO messages (id, session_id, turn_id, sequence, role, parts, ui_id) \
+             SELECT $3, $1, $2, CASE WHEN $6 THEN sequence END, $11, $5, $10 FROM place), \
          t AS (INSERT INTO turns (id, session_id, user_id, message_id, priority, ready_at, steers) \
              VALUES ($2, $1, $4, $3, $7, CASE WHEN $6 THEN now() END, $9) RETURNING *), \
          box AS (INSERT INTO outbox (turn_id, due_at) SELECT id, now() + $8 FROM t WHERE ready_at IS NOT NULL) \
@@ -289,6 +322,8 @@ async fn insert_turn(
     .bind(priority)
     .bind(interval(DISPATCH_GRACE))
     .bind(start.steered)
+    .bind(&new.ui_id)
+    .bind(Role::from(new.speaker))
     .fetch_one(&mut **tx)
     .await?;
     Ok(row.into())

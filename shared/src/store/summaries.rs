@@ -33,7 +33,7 @@ impl Store {
         let rows: Vec<PlacedRow> = sqlx::query_as(
             "WITH s AS (SELECT up_to, summary FROM context_summaries WHERE session_id = $1 ORDER BY up_to DESC LIMIT 1), \
              m AS (SELECT sequence, role, parts FROM messages WHERE session_id = $1 \
-                 AND sequence > coalesce((SELECT up_to FROM s), 0) ORDER BY sequence DESC LIMIT $2) \
+                 AND superseded_at IS NULL AND sequence > coalesce((SELECT up_to FROM s), 0) ORDER BY sequence DESC LIMIT $2) \
              SELECT up_to AS sequence, 'system'::message_role AS role, \
                  jsonb_build_array(jsonb_build_object('type', 'text', 'text', summary)) AS parts FROM s \
              UNION ALL SELECT sequence, role, parts FROM m ORDER BY sequence",
@@ -48,12 +48,16 @@ impl Store {
     }
 
     /// Lets a summary stand for the messages up to a sequence number, under the fence of the
-    /// attempt that made it. A later one replaces it.
+    /// attempt that made it. A later one replaces it. A turn that is superseded leaves none behind:
+    /// it has read what is no more.
     pub async fn save_summary(&self, turn: TurnId, attempt: Attempt, up_to: i64, summary: &str) -> Result<(), Fenced> {
         let done = sqlx::query(
-            "INSERT INTO context_summaries (session_id, up_to, summary, turn_id) \
-             SELECT session_id, $3, $4, id FROM turns WHERE id = $1 AND attempt = $2 AND status = 'running' \
-             ON CONFLICT (session_id, up_to) DO UPDATE SET summary = excluded.summary, turn_id = excluded.turn_id",
+            "WITH fence AS (SELECT id, session_id, superseded_by FROM turns \
+                 WHERE id = $1 AND attempt = $2 AND status = 'running' FOR SHARE), \
+             saved AS (INSERT INTO context_summaries (session_id, up_to, summary, turn_id) \
+                 SELECT session_id, $3, $4, id FROM fence WHERE superseded_by IS NULL \
+                 ON CONFLICT (session_id, up_to) DO UPDATE SET summary = excluded.summary, turn_id = excluded.turn_id) \
+             SELECT 1 FROM fence",
         )
         .bind(turn)
         .bind(attempt)

@@ -56,8 +56,8 @@ impl Store {
     /// What a client of the session would follow: the running turn, else the next one.
     pub async fn active_turn(&self, session: SessionId) -> Result<Option<ActiveTurn>, StoreError> {
         let active = sqlx::query_as(
-            "SELECT t.id, t.status, (SELECT m.id FROM messages m WHERE m.session_id = $1 AND m.sequence IS NOT NULL \
-                 ORDER BY m.sequence DESC LIMIT 1) AS last_message_id \
+            "SELECT t.id, t.status, (SELECT m.id FROM messages m WHERE m.session_id = $1 AND m.superseded_at IS NULL \
+                 AND m.sequence IS NOT NULL ORDER BY m.sequence DESC LIMIT 1) AS last_message_id \
              FROM turns t WHERE t.session_id = $1 AND t.status IN ('queued', 'running') \
              ORDER BY t.ready_at IS NULL, t.priority DESC, t.number LIMIT 1",
         )

@@ -13,9 +13,13 @@ mod attempts;
 mod cancels;
 mod credits;
 mod dead_letters;
+#[cfg(feature = "launchdarkly")]
+mod launchdarkly;
+mod mcp_tokens;
 mod outbox;
 mod queue;
 mod resets;
+mod resubmit;
 mod s3;
 mod sessions;
 mod settlement;

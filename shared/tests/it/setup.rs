@@ -1,7 +1,7 @@
 //! What most tests begin with.
 
 use copilot_shared::id::{MessageId, SessionId, TurnId, UserId, WorkerId};
-use copilot_shared::message::Part;
+use copilot_shared::message::{Part, Speaker};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{Claim, Claimed, NewTurn, OnBusy, StepCommit, Store, Submitted};
 use copilot_shared::turn::Turn;
@@ -19,6 +19,8 @@ pub fn message(says: &str) -> NewTurn {
     NewTurn {
         id: TurnId::generate(),
         message_id: MessageId::generate(),
+        ui_id: None,
+        speaker: Speaker::User,
         parts: vec![text(says)],
         on_busy: OnBusy::Enqueue,
         idempotency: None,

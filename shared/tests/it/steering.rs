@@ -38,7 +38,7 @@ async fn a_steering_message_becomes_part_of_the_running_turn() {
     assert_eq!(store.position(later.id).await.unwrap(), 3);
 
     store.commit_step(turn.id, Attempt(1), &step(1, vec![text("said")])).await.unwrap();
-    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 1);
+    assert_eq!(store.take_steering(turn.id, Attempt(1)).await.unwrap().len(), 2);
     assert!(store.take_steering(turn.id, Attempt(1)).await.unwrap().is_empty(), "once");
     let history = store.history(id, 10).await.unwrap();
     let said: Vec<(Role, String)> = history.iter().map(|m| (m.role, text_of(&m.parts))).collect();

@@ -3,6 +3,7 @@
 //!
 //! `CONFORMANCE_COUNT` says how many sequences, `CONFORMANCE_SEED` from which seed on.
 
+mod counters;
 mod names;
 mod operations;
 mod pair;
@@ -42,6 +43,10 @@ async fn the_model_decides_as_the_servers_do() {
             assert_eq!(model, real, "{}\nthe left is the model's answer, the right the server's", told());
             let (model, real) = pair.state(operation.stream()).await;
             assert_eq!(model, real, "{}\nthe left is the model, the right the servers", told());
+            if operation.counts() {
+                let (model, real) = pair.counters().await;
+                assert_eq!(model, real, "{}\nthe left are the model's counters, the right the server's", told());
+            }
         }
         let (model, real) = pair.state(pair.turns()).await;
         assert_eq!(model, real, "CONFORMANCE_SEED={seed} CONFORMANCE_COUNT=1, at its end");

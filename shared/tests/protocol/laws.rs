@@ -8,6 +8,7 @@ mod viewer;
 
 use crate::model::database::{CallRow, Database, NewTurn, OnBusy, StepCommit, Submitted, TurnRow};
 use crate::model::streams::{Meta, Streams};
+use crate::model::windows::Windows;
 use crate::model::{Attempt, CallId, SESSIONS, TURNS, TurnId, Turns};
 use crate::process::call::Call;
 use viewer::{Published, Viewer};
@@ -48,6 +49,12 @@ pub struct Laws {
     mistaken: Turns,
     /// Streams that Redis has lost, or the end of them.
     lost: Turns,
+    /// Redis has lost the counters.
+    counters_lost: bool,
+    /// Reservations that were found to be nobody's, as a set of tickets.
+    doomed: u64,
+    /// Turns that had their reservation when they were accepted.
+    reserved: Turns,
     /// Streams that once had their last chunk.
     closed: Turns,
 }
@@ -108,6 +115,20 @@ impl Laws {
     /// Redis has lost a stream, or its end.
     pub fn lose_stream(&mut self, turn: TurnId) {
         self.lost.insert(turn);
+    }
+
+    /// Redis has lost the counters, and with them this week's counts.
+    pub fn lose_counters(&mut self) {
+        self.counters_lost = true;
+    }
+
+    /// A model is asked: whoever is limited has reserved what the turn may use.
+    pub fn spends(&mut self, db: &Database, windows: &Windows, turn: TurnId) {
+        let row = db.turn(turn);
+        let gone = self.reserved.contains(turn) && windows.held[row.ticket.at()].is_none();
+        if gone && !self.counters_lost && row.is_in_flight() {
+            self.violate(|| format!("{turn:?} asks its model and has no reservation any more"));
+        }
     }
 
     /// The model of a turn was given these words.

@@ -105,6 +105,24 @@ mechanisms! {
     SteeringLock,
     /// A turn that lost its worker too often fails.
     AttemptLimit,
+    /// A counter remembers which steps it has counted.
+    SettledOnce,
+    /// A step is committed with a note that no counter tells it yet.
+    UnsettledNote,
+    /// Steps that nobody settled are found.
+    UnsettledStepsLook,
+    /// A turn is settled before its stream is sealed.
+    SettleBeforeSeal,
+    /// Reservations without a turn are found.
+    OrphanLook,
+    /// A reservation whose turn is in flight is no orphan.
+    OrphansAreNotInFlight,
+    /// A reservation is noted in the index before it is made …
+    NoteBeforeReserve,
+    /// … and is given back before its note is dropped.
+    ReleaseBeforeNote,
+    /// A submit that may have been accepted keeps its reservation.
+    AmbiguousKeepsReservation,
     /// A delivery whose place another one takes is settled.
     SettleReplaced,
 }

@@ -6,11 +6,16 @@ pub mod chunk;
 pub mod database;
 pub mod fold;
 pub mod streams;
+pub mod windows;
 
 use std::fmt;
 
 /// Turns that one schedule may accept.
 pub const TURNS: usize = 8;
+/// Ids that submits may give their turns, those included that were not accepted.
+pub const TICKETS: usize = 48;
+/// Users of a world.
+pub const USERS: usize = 2;
 /// Sessions of a world.
 pub const SESSIONS: usize = 2;
 /// Processes that one schedule may start, the replacements of dead ones included.
@@ -27,13 +32,6 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(pub $inner);
-
-        impl $name {
-            /// As an index.
-            pub fn at(self) -> usize {
-                self.0 as usize
-            }
-        }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,9 +58,27 @@ id!(
     ProcessId(u8), "process-"
 );
 id!(
+    /// The id that a submit gives its turn, whether or not it is accepted. On the servers it is the
+    /// turn's id.
+    Ticket(u8), "ticket-"
+);
+id!(
     /// A tool call.
     CallId(u16), "call-"
 );
+
+macro_rules! indexed {
+    ($($name:ident),+) => {
+        $(impl $name {
+            /// As an index.
+            pub fn at(self) -> usize {
+                self.0 as usize
+            }
+        })+
+    };
+}
+
+indexed!(SessionId, TurnId, ProcessId, Ticket, CallId);
 
 /// The number of a claim.
 pub type Attempt = u8;

@@ -12,9 +12,10 @@ pub mod recovery;
 pub mod seal;
 pub mod step;
 pub mod submit;
+pub mod usage;
 pub mod writer;
 
-use crate::model::{Attempt, ProcessId, TURNS, Tick, Turns};
+use crate::model::{Attempt, ProcessId, TURNS, Tick, Ticket, Turns};
 use crate::world::World;
 use call::{Answer, Call};
 
@@ -73,6 +74,8 @@ pub struct Process {
     pub sealed: Turns,
     /// Publications that it has not noted yet.
     pub published: Turns,
+    /// Steps that it has counted and not noted yet.
+    pub settled: Vec<(Ticket, u8)>,
 }
 
 impl Process {
@@ -86,6 +89,7 @@ impl Process {
             running: [None; TURNS],
             sealed: Turns::default(),
             published: Turns::default(),
+            settled: Vec::new(),
         }
     }
 
@@ -143,6 +147,7 @@ pub enum Work {
     Reconcile(reconcile::Reconcile),
     Renew(lease::Renew),
     NoteSealed(lease::NoteSealed),
+    NoteSettled(lease::NoteSettled),
     Run(intake::Run),
     Append(writer::Append),
 }
@@ -170,6 +175,7 @@ impl Work {
             Self::Reconcile(task) => task,
             Self::Renew(task) => task,
             Self::NoteSealed(task) => task,
+            Self::NoteSettled(task) => task,
             Self::Run(task) => task,
             Self::Append(task) => task,
         }
@@ -187,7 +193,10 @@ impl Work {
 
     /// Does it never end?
     pub fn is_loop(&self) -> bool {
-        matches!(self, Self::NotePublished(_) | Self::Reconcile(_) | Self::Renew(_) | Self::NoteSealed(_))
+        matches!(
+            self,
+            Self::NotePublished(_) | Self::Reconcile(_) | Self::Renew(_) | Self::NoteSealed(_) | Self::NoteSettled(_)
+        )
     }
 
     /// What a trace calls it.
@@ -201,6 +210,7 @@ impl Work {
             Self::Reconcile(_) => "reconciler",
             Self::Renew(_) => "renew",
             Self::NoteSealed(_) => "note sealed",
+            Self::NoteSettled(_) => "note settled",
             Self::Run(_) => "run",
             Self::Append(_) => "append",
         }

@@ -31,7 +31,7 @@ const FAVOURS: &[(Mechanism, Favour)] = &[
 ];
 
 /// Seeds after which a mechanism counts as one that nothing needs.
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 100_000;
 
 #[test]
 fn without_any_one_mechanism_a_law_breaks() {

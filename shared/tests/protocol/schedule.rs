@@ -109,6 +109,7 @@ impl Scheduler {
             steps: u8::try_from(dice.between(1, 3)).unwrap_or(1),
             fails: dice.one_in(8),
         });
+        world.limit = dice.pick(&[None, Some(2_000), Some(1_000_000)]);
         world.longest_wait = dice.one_in(4).then_some(60 * SECOND);
         world.weather = weather(&mut dice);
         world.laws.viewers_are_eager = dice.one_in(2);

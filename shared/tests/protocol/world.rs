@@ -9,10 +9,11 @@ use crate::model::broker::Broker;
 use crate::model::chunk::Outcome;
 use crate::model::database::{Database, NewTurn, Settings, Submitted};
 use crate::model::streams::Streams;
-use crate::model::{CallId, PROCESSES, ProcessId, TURNS, Tick, TurnId};
-use crate::process::call::{Answer, Call, Server, ask_broker, ask_database, ask_streams};
+use crate::model::windows::Windows;
+use crate::model::{CallId, PROCESSES, ProcessId, TICKETS, TURNS, Tick, Ticket, TurnId};
+use crate::process::call::{Answer, Call, Server, ask_broker, ask_database, ask_redis};
 use crate::process::intake::Run;
-use crate::process::lease::{NoteSealed, Renew};
+use crate::process::lease::{NoteSealed, NoteSettled, Renew};
 use crate::process::publish::NotePublished;
 use crate::process::reconcile::Reconcile;
 use crate::process::writer::Writer;
@@ -60,6 +61,7 @@ pub struct Weather {
 pub struct World {
     pub db: Database,
     pub streams: Streams,
+    pub windows: Windows,
     pub broker: Broker,
     pub processes: Vec<Process>,
     pub tasks: Vec<Option<Box<Task>>>,
@@ -69,6 +71,8 @@ pub struct World {
     pub scripts: [Script; TURNS],
     tools: Vec<Tool>,
     pub longest_wait: Option<Tick>,
+    /// Weighted tokens that a user may use; none for no limit.
+    pub limit: Option<u32>,
     pub weather: Weather,
     /// Calls that were given up and are still on their way.
     pub late: Vec<Call>,
@@ -81,6 +85,7 @@ pub struct World {
     stepping: Option<usize>,
     pieces: u16,
     outcomes: u8,
+    tickets: u8,
 }
 
 impl World {
@@ -89,6 +94,7 @@ impl World {
         Self {
             db: Database::default(),
             streams: Streams::default(),
+            windows: Windows::default(),
             broker: Broker::default(),
             processes: Vec::new(),
             tasks: Vec::with_capacity(TASKS),
@@ -98,6 +104,7 @@ impl World {
             scripts: [Script::default(); TURNS],
             tools: Vec::new(),
             longest_wait: None,
+            limit: None,
             weather: Weather::default(),
             late: Vec::new(),
             resubmits: Vec::new(),
@@ -107,6 +114,7 @@ impl World {
             stepping: None,
             pieces: 0,
             outcomes: 0,
+            tickets: 0,
         }
     }
 
@@ -114,12 +122,15 @@ impl World {
     pub fn reset(&mut self, seed: u64, mechanisms: Mechanisms, settings: Settings) {
         self.db.reset(settings, mechanisms);
         self.streams.reset(mechanisms);
+        self.windows.reset(mechanisms);
         self.broker.reset();
         self.processes.clear();
         self.tasks.clear();
         self.writing.fill(false);
         self.tools.clear();
         self.longest_wait = None;
+        self.limit = None;
+        self.tickets = 0;
         self.weather = Weather::default();
         self.late.clear();
         self.resubmits.clear();
@@ -159,6 +170,15 @@ impl World {
         self.tools.push(tool);
         self.laws.declare(tool.never);
         id
+    }
+
+    /// An id for a turn that is to be submitted; none if the world has no more.
+    pub fn new_ticket(&mut self) -> Option<Ticket> {
+        let ticket = Ticket(self.tickets);
+        (ticket.at() < TICKETS).then(|| {
+            self.tickets += 1;
+            ticket
+        })
     }
 
     /// A piece of text that nobody has said.
@@ -213,6 +233,7 @@ impl World {
             Kind::Worker => {
                 self.spawn(id, Work::Renew(Renew::default()));
                 self.spawn(id, Work::NoteSealed(NoteSealed::default()));
+                self.spawn(id, Work::NoteSettled(NoteSettled::default()));
             }
         }
     }
@@ -341,7 +362,7 @@ impl World {
         let before = self.laws.look(&self.db, &self.streams, call);
         let answer = match call.server() {
             Server::Postgres => ask_database(&mut self.db, call),
-            Server::Redis => ask_streams(&mut self.streams, call),
+            Server::Redis => ask_redis(&mut self.streams, &mut self.windows, self.db.now, call),
             Server::RabbitMq => ask_broker(&mut self.broker, call),
             Server::Itself => Answer::Done,
         };
@@ -351,7 +372,7 @@ impl World {
             debug_assert!(written.is_ok());
             line
         });
-        self.laws.judge(&self.db, &self.streams, call, &before, &answer);
+        self.laws.judge((&self.db, &self.streams, &self.windows), call, &before, &answer);
         answer
     }
 

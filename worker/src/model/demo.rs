@@ -123,7 +123,7 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn of(request: &'a ModelRequest) -> Self {
         let messages = &request.messages;
-        let last = messages.iter().rposition(|message| message.role == Role::User);
+        let last = messages.iter().rposition(|message| matches!(message.role, Role::User | Role::System));
         let (past, now) = messages.split_at(last.unwrap_or(messages.len()));
         let mut turn = now.iter();
         let current = turn.next();

@@ -1,6 +1,9 @@
 //! What a call knows of where it comes from, and what it may use.
 
+use std::sync::Arc;
+
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
+use copilot_shared::secret::SecretsKey;
 use copilot_shared::store::Store;
 use copilot_shared::tool::ToolAnswer;
 use copilot_shared::workspace::Workspaces;
@@ -8,6 +11,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{ToolFailure, envelope};
+use crate::outbound::Outbound;
+use crate::sandbox::Sandbox;
 
 /// What every tool of the process may use.
 #[derive(Debug, Clone)]
@@ -16,6 +21,12 @@ pub struct Resources {
     pub store: Store,
     /// Users' files.
     pub workspaces: Workspaces,
+    /// The way to what a model names outside.
+    pub outbound: Outbound,
+    /// Where commands run.
+    pub sandbox: Arc<Sandbox>,
+    /// What the secrets of users are sealed with, if there are any.
+    pub secrets_key: Option<SecretsKey>,
 }
 
 /// Where a call comes from.

@@ -18,18 +18,26 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 
 /// A context whose servers nobody asks.
-fn context(user: Option<&str>) -> ToolContext {
+pub(super) fn context(user: Option<&str>) -> ToolContext {
     let settings = StoreSettings { lease: Duration::from_secs(1), max_running: 0, max_in_flight: 0, connections: 2 };
     let store = Store::new("postgres://postgres@127.0.0.1:1/none", settings).unwrap();
     let blobs = Blobs::directory(&std::env::temp_dir()).unwrap();
     let limits = WorkspaceLimits { quota_bytes: 0, max_file_bytes: 1 };
+    let outbound = crate::outbound::tests::outbound("");
+    let sandbox = Arc::new(crate::sandbox::Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap());
     ToolContext {
         turn_id: TurnId::generate(),
         session_id: SessionId::random(),
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),
         stop: CancellationToken::new(),
-        resources: Resources { store: store.clone(), workspaces: Workspaces::new(store, blobs, limits) },
+        resources: Resources {
+            workspaces: Workspaces::new(store.clone(), blobs, limits),
+            store,
+            outbound,
+            sandbox,
+            secrets_key: None,
+        },
         outlet: Outlet::channel().0,
     }
 }

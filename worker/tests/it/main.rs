@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod anthropic;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod openai;
 #[cfg(test)]
 mod provider;
+#[cfg(test)]
+mod sandbox;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]

@@ -119,10 +119,15 @@ pub(crate) fn config(provider: Provider, base_url: String) -> ModelConfig {
     }
 }
 
-/// The model behind the settings.
-pub(crate) fn connect(config: &ModelConfig) -> Arc<dyn Model> {
+/// What every client needs, once.
+pub(crate) fn tls() {
     static TLS: Once = Once::new();
     TLS.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+}
+
+/// The model behind the settings.
+pub(crate) fn connect(config: &ModelConfig) -> Arc<dyn Model> {
+    tls();
     config.connect("some-model").unwrap()
 }
 

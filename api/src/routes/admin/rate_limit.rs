@@ -69,6 +69,8 @@ impl Statuses for AdministeringUser {
 #[OpenApi(prefix_path = "/api/copilot/admin", tag = "Tag::Admin")]
 impl RateLimitRoutes {
     /// See a user's limits and usage
+    ///
+    /// The limits are those that hold for the user, their own or everybody's.
     #[oai(path = "/rate_limit", method = "get", operation_id = "get_user_rate_limit")]
     async fn read(
         &self,

@@ -3,8 +3,26 @@
 use super::*;
 use serde_json::json;
 
+fn wanted(body: &serde_json::Value, key: Option<&str>) -> Result<Wanted, Problem> {
+    SubmitBytes(body.to_string().into()).wanted(key.map(str::to_owned))
+}
+
+fn message(wanted: Wanted) -> Submission {
+    match wanted {
+        Wanted::Message(submission) => submission,
+        Wanted::Again(again) => panic!("no message but {again:?}"),
+    }
+}
+
 fn submission(body: &serde_json::Value) -> Result<Submission, Problem> {
-    SubmitBytes(body.to_string().into()).submission(None)
+    wanted(body, None).map(message)
+}
+
+fn regeneration(body: &serde_json::Value) -> Regeneration {
+    match wanted(body, None).unwrap() {
+        Wanted::Again(again) => again,
+        Wanted::Message(submission) => panic!("no regeneration but {submission:?}"),
+    }
 }
 
 fn refusal(body: &serde_json::Value) -> Code {
@@ -93,17 +111,47 @@ fn the_last_message_of_a_ui_body_is_the_users() {
 }
 
 #[test]
-fn what_cannot_be_served_yet_says_so() {
-    let last = json!({"role": "user", "parts": [{"type": "text", "text": "a"}]});
+fn a_message_that_is_not_the_users_is_the_systems() {
+    let note = submission(&json!({"message": "connected", "is_user_message": false})).unwrap();
+    assert_eq!(note.speaker, Speaker::System);
+    assert_eq!(submission(&json!({"message": "a"})).unwrap().speaker, Speaker::User);
+}
+
+#[test]
+fn a_message_id_of_the_ui_names_what_is_replaced() {
+    let last = json!({"id": "m2", "role": "user", "parts": [{"type": "text", "text": "a"}]});
     let mut body = ui(&last);
+    body["messageId"] = json!("m1");
+    let taken = submission(&body).unwrap();
+    assert_eq!(taken.instead_of, UiMessageId::parse("m1"));
+    assert_eq!(taken.ui_id, UiMessageId::parse("m2"));
+    assert_eq!((taken.message_id, taken.key), (None, None), "it is not message_id");
+    for none in [json!(null), json!({})["absent"].clone()] {
+        body["messageId"] = none;
+        assert_eq!(submission(&body).unwrap().instead_of, None);
+    }
+    for wrong in [json!(5), json!(""), json!("x".repeat(256)), json!("a\u{0}")] {
+        body["messageId"] = wrong;
+        assert_eq!(refusal(&body), Code::ValidationError);
+    }
+    let plain = submission(&json!({"message": "a", "messageId": 5, "trigger": []})).unwrap();
+    assert_eq!(plain.instead_of, None, "in the other form these are unknown fields");
+}
+
+#[test]
+fn an_answer_is_wanted_anew() {
+    let mut body = ui(&json!({"id": "m2", "role": "user", "parts": [{"type": "text", "text": "a"}, {"type": "file"}]}));
     body["trigger"] = json!("regenerate-message");
+    let last = regeneration(&body);
+    assert_eq!((last.of, last.seen.id, last.seen.text), (None, UiMessageId::parse("m2"), "a".to_owned()));
+    body["messageId"] = json!("t1");
+    body["on_busy"] = json!("reject");
+    let named = regeneration(&body);
+    assert_eq!((named.of, named.on_busy), (UiMessageId::parse("t1"), OnBusy::Reject));
+    body["trigger"] = json!("resume-stream");
     assert_eq!(refusal(&body), Code::UnsupportedTrigger);
-    let mut body = ui(&last);
-    body["messageId"] = json!("m");
+    body["trigger"] = json!(7);
     assert_eq!(refusal(&body), Code::UnsupportedTrigger);
-    let mut body = ui(&last);
-    body["messageId"] = json!(null);
-    assert!(submission(&body).is_ok());
 }
 
 #[test]
@@ -118,12 +166,12 @@ fn only_a_conversation_may_be_long() {
 #[test]
 fn a_key_and_a_message_id_must_be_equal() {
     let id = Uuid::new_v4();
-    let body = SubmitBytes(json!({"message": "a", "message_id": id}).to_string().into());
-    let key = |key: &str| body.submission(Some(key.to_owned())).map(|taken| taken.key);
+    let body = json!({"message": "a", "message_id": id});
+    let key = |key: &str| wanted(&body, Some(key)).map(|taken| message(taken).key);
     assert_eq!(key(&id.to_string().to_uppercase()).unwrap(), Some(id.to_string()));
     assert_eq!(key("").unwrap(), None);
     assert_eq!(key("other").unwrap_err().code(), Code::ValidationError);
-    let plain = SubmitBytes(json!({"message": "a"}).to_string().into());
-    assert_eq!(plain.submission(Some("k".repeat(256))).unwrap_err().code(), Code::ValidationError);
-    assert_eq!(plain.submission(Some("k".into())).unwrap().key.as_deref(), Some("k"));
+    let plain = json!({"message": "a"});
+    assert_eq!(wanted(&plain, Some(&"k".repeat(256))).unwrap_err().code(), Code::ValidationError);
+    assert_eq!(message(wanted(&plain, Some("k")).unwrap()).key.as_deref(), Some("k"));
 }

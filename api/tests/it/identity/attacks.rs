@@ -160,6 +160,10 @@ async fn broken_and_huge_tokens_are_refused() {
     ] {
         assert!(matches!(gate.verify(&token).await, Err(AuthError::Invalid(_))), "{token:.40}");
     }
+    let understood =
+        jsonwebtoken::Header { crit: Some(vec!["exp".into()]), ..jsonwebtoken::Header::new(signer.algorithm) };
+    let refused = gate.verify(&signer.sign_with(&understood, &ann())).await.unwrap_err();
+    assert_eq!(refused, AuthError::Invalid("Unsupported critical extension"), "though the signature is good");
     gate.verify(&good).await.unwrap();
     gate.verify(&signer.sign(&json!({"sub": "ann", "aud": "authenticated", "filler": huge}))).await.unwrap();
 }

@@ -51,7 +51,8 @@ impl Provider {
                 Response::builder().status(answer.status).header("location", "/elsewhere").body(answer.body)
             }
         });
-        let elsewhere = set(keys).body;
+        // Whoever goes there loses every key.
+        let elsewhere = set(&[]).body;
         let detour = poem::endpoint::make_sync(move |_| Response::builder().body(elsewhere.clone()));
         let routes = Route::new().at("/jwks", jwks).at("/elsewhere", detour).map_to_response();
         let patience = server::Patience { last_requests: Duration::ZERO, unread: Duration::from_mins(1) };

@@ -4,11 +4,13 @@ mod answer;
 mod log;
 mod rows;
 mod told;
+mod usage;
 mod viewers;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use copilot_shared::id::UserId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::Method;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 pub use self::log::Log;
 use self::rows::TurnRow;
+use self::usage::Counters;
 use super::arena::Who;
 use super::script::Script;
 use super::{Chaos, NOBODIES, SETTLES_WITHIN, USERS, name};
@@ -44,6 +47,11 @@ pub async fn judge(chaos: &Chaos) {
         }
     }
     no_session_is_processing(chaos).await;
+    let users: Vec<UserId> = (NOBODIES..USERS).filter_map(|n| UserId::parse(&name(n))).collect();
+    let counters = if chaos.ledger.counted("Redis came back empty") > 0 { Counters::Emptied } else { Counters::Kept };
+    for finding in usage::findings(services, &mut connection, &users, counters).await {
+        chaos.ledger.violation(finding);
+    }
 
     let turns = rows::turns(&mut connection).await;
     let submissions = chaos.ledger.submissions();

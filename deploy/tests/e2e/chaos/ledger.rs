@@ -119,6 +119,11 @@ impl Ledger {
         *self.lock().counts.entry(what).or_default() += 1;
     }
 
+    /// How often it was noted.
+    pub fn counted(&self, what: &str) -> u64 {
+        self.lock().counts.get(what).copied().unwrap_or(0)
+    }
+
     pub fn worker_fault(&self, killed: bool) {
         self.lock().worker_faults.push((Instant::now(), killed));
     }

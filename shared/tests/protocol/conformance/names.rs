@@ -102,6 +102,8 @@ fn error_code(code: ErrorCode) -> RealErrorCode {
         ErrorCode::ProviderError => RealErrorCode::ProviderError,
         ErrorCode::QueueTimeout => RealErrorCode::QueueTimeout,
         ErrorCode::AttemptsExhausted => RealErrorCode::AttemptsExhausted,
+        ErrorCode::LimitReached => RealErrorCode::LimitReached,
+        ErrorCode::UsageUnavailable => RealErrorCode::UsageUnavailable,
     }
 }
 

@@ -4,7 +4,8 @@ use crate::dice::Dice;
 use crate::model::chunk::{Chunk, End, ErrorCode, Outcome, Said};
 use crate::model::database::{Key, NewTurn, OnBusy, StepCommit};
 use crate::model::streams::Batch;
-use crate::model::{Attempt, CallId, ProcessId, SECOND, SessionId, TURNS, Tick, TurnId, Turns, UserId};
+use crate::model::windows::StepUse;
+use crate::model::{Attempt, CallId, ProcessId, SECOND, SessionId, TURNS, Tick, Ticket, TurnId, Turns, UserId};
 use crate::process::call::{Call, Calls};
 
 use super::pair::Model;
@@ -25,6 +26,12 @@ pub enum Operation {
     Seal(TurnId),
     /// `seal::end_without_worker`.
     EndWithoutWorker(TurnId, End),
+    /// `Windows::reserve`, with a limit.
+    Reserve(UserId, Ticket, u32),
+    /// `Windows::settle`; does the turn end?
+    Settle(StepUse, bool),
+    /// `Windows::release`.
+    Release(UserId, Ticket),
     /// Redis loses a stream.
     LoseStream(TurnId),
     /// A worker's sign of life comes or goes.
@@ -40,7 +47,7 @@ impl Operation {
     /// The next operation; `None` if it would make no sense.
     pub fn draw(dice: &mut Dice, model: &mut Model) -> Option<Self> {
         let turn = any_turn(dice, model);
-        match (dice.below(20), turn) {
+        match (dice.below(23), turn) {
             (0..=3, _) | (_, None) => submit(dice, model).map(|new| Self::Call(Call::Submit(new))),
             (4, Some(_)) => Some(Self::Pass(dice.pick(&[1, 5, 30, 101, 103, 700]))),
             (5, Some(turn)) => Some(of_session(dice, model, turn)),
@@ -48,6 +55,7 @@ impl Operation {
             (7, Some(turn)) => ending(dice, model, turn),
             (8..=10, Some(turn)) => Some(claiming(dice, model, turn)),
             (11..=13, Some(turn)) => streaming(dice, model, turn),
+            (14..=16, Some(turn)) => counting(dice, model, turn),
             (_, Some(turn)) => attempting(dice, model, turn).map(Self::Call),
         }
     }
@@ -59,6 +67,14 @@ impl Operation {
             Self::Seal(turn) | Self::EndWithoutWorker(turn, _) | Self::LoseStream(turn) => Turns::of(*turn),
             _ => Turns::default(),
         }
+    }
+
+    /// May it change what users have used or reserved?
+    pub fn counts(&self) -> bool {
+        matches!(
+            self,
+            Self::Reserve(..) | Self::Settle(..) | Self::Release(..) | Self::Seal(_) | Self::EndWithoutWorker(..)
+        )
     }
 
     fn reconciling(dice: &mut Dice, model: &Model) -> Self {
@@ -95,7 +111,7 @@ fn submit(dice: &mut Dice, model: &mut Model) -> Option<NewTurn> {
         let key = u8::try_from(dice.below(3)).unwrap_or(0);
         Key::new(session, user, key, key * 2 + u8::from(dice.one_in(4)))
     });
-    Some(NewTurn { session, user, text: model.new_piece(), on_busy, key })
+    Some(NewTurn { ticket: model.new_ticket()?, session, user, text: model.new_piece(), on_busy, key })
 }
 
 fn of_session(dice: &mut Dice, model: &mut Model, turn: TurnId) -> Operation {
@@ -106,6 +122,24 @@ fn of_session(dice: &mut Dice, model: &mut Model, turn: TurnId) -> Operation {
         1 => Operation::Call(Call::RequestCancelBefore(session, turn)),
         2 => Operation::Call(Call::DropWaiting(session, user, dice.one_in(2).then_some(turn))),
         _ => Operation::Call(Call::EditQueued(session, turn, model.new_piece())),
+    }
+}
+
+fn counting(dice: &mut Dice, model: &Model, turn: TurnId) -> Option<Operation> {
+    let row = model.db.turn(turn);
+    let (user, ticket) = (row.user?, row.ticket);
+    match dice.below(8) {
+        0..=1 => Some(Operation::Reserve(user, ticket, dice.pick(&[0, 700, 2_000]))),
+        2 => Some(Operation::Release(user, ticket)),
+        3 => Some(Operation::Call(Call::TakeOldReservations(20 * SECOND))),
+        4 => Some(Operation::Call(Call::TakeUnsettled)),
+        5 => Some(Operation::Call(Call::UnsettledOfTurn(turn))),
+        6 => Some(Operation::Call(Call::NoteSettled([(ticket, row.steps)].into()))),
+        _ => {
+            let step = u8::try_from(dice.between(1, 3)).unwrap_or(1);
+            let weight = 1 + dice.below(600);
+            Some(Operation::Settle(StepUse { user, ticket, step, weight }, dice.one_in(3)))
+        }
     }
 }
 

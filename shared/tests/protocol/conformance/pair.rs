@@ -10,8 +10,9 @@ use crate::mechanism::Mechanisms;
 use crate::model::chunk::End;
 use crate::model::database::{Database, Refused, Settings};
 use crate::model::{ProcessId, SECOND, SESSIONS, SessionId, TurnId, Turns, UserId};
-use crate::process::call::{Answer, Call, Server, ask_database, ask_streams};
+use crate::process::call::{Answer, Call, Server, ask_database, ask_redis};
 use crate::process::seal::{EndWithoutWorker, Progress, Seal};
+use crate::process::usage::{GiveBack, Reserve};
 use crate::world::World;
 
 /// When every sequence begins, so that nothing happens before the beginning of time.
@@ -78,6 +79,17 @@ impl Pair {
         (model, self.real.state(of).await)
     }
 
+    /// What users have used and reserved, of both.
+    pub async fn counters(&mut self) -> (String, String) {
+        let windows = &self.model.world.windows;
+        let mut lines = String::new();
+        for (at, used) in windows.used.iter().enumerate() {
+            let held: Vec<_> = windows.held_by(UserId(u8::try_from(at).unwrap_or(0))).collect();
+            lines.push_str(&format!("user-{at} used {used} holds {held:?}\n"));
+        }
+        (lines, self.real.counters().await)
+    }
+
     /// Every turn.
     pub fn turns(&self) -> Turns {
         (0..self.model.world.db.turns.len()).map(|at| TurnId(u8::try_from(at).unwrap_or(0))).collect()
@@ -87,7 +99,10 @@ impl Pair {
 impl Model {
     fn ask(&mut self, call: &Call) -> Answer {
         match call.server() {
-            Server::Redis => ask_streams(&mut self.world.streams, call),
+            Server::Redis => {
+                let now = self.world.db.now;
+                ask_redis(&mut self.world.streams, &mut self.world.windows, now, call)
+            }
             _ => ask_database(&mut self.world.db, call),
         }
     }
@@ -100,7 +115,10 @@ impl Model {
             }
             Operation::RequestCancel(session, user) => request_cancel(&mut self.world.db, *session, *user),
             Operation::TakeSteering(turn, attempt) => match self.world.db.look_for_steering(*turn, *attempt) {
-                Ok(true) => format!("{:?}", self.world.db.move_steering(*turn, *attempt)),
+                Ok(true) => {
+                    let taken = self.world.db.move_steering(*turn, *attempt);
+                    format!("{:?}", taken.map(|taken| !taken.is_empty()))
+                }
                 answer => format!("{answer:?}"),
             },
             Operation::PromoteStuck => {
@@ -115,6 +133,22 @@ impl Model {
             }
             Operation::Seal(turn) => self.seal(*turn),
             Operation::EndWithoutWorker(turn, end) => self.end_without_worker(*turn, *end),
+            Operation::Reserve(user, ticket, limit) => {
+                let mut reserve = Reserve::new(&self.world, *user, *ticket);
+                self.world.limit = Some(*limit);
+                loop {
+                    let answer = self.ask(&reserve.next(&self.world));
+                    if let Progress::Over(granted) = reserve.take(&self.world, &answer) {
+                        return format!("{granted}");
+                    }
+                }
+            }
+            Operation::Settle(step, false) => {
+                self.world.windows.settle(step, false);
+                String::new()
+            }
+            Operation::Settle(step, true) => self.give_back(GiveBack::settle(&self.world, *step)),
+            Operation::Release(_, ticket) => self.give_back(GiveBack::release(&self.world, *ticket)),
             Operation::LoseStream(turn) => {
                 self.world.streams.lose(turn.at());
                 String::new()
@@ -126,6 +160,15 @@ impl Model {
             Operation::Pass(ticks) => {
                 self.world.db.now += ticks;
                 String::new()
+            }
+        }
+    }
+
+    fn give_back(&mut self, mut give_back: GiveBack) -> String {
+        loop {
+            let answer = self.ask(&give_back.next());
+            if let Progress::Over(()) = give_back.take(&answer) {
+                return String::new();
             }
         }
     }
@@ -212,6 +255,11 @@ fn told(db: &Database, call: &Call, answer: &Answer) -> String {
         (_, Answer::Rows(rows)) => {
             let turns: Turns = rows.iter().map(|(turn, _)| *turn).collect();
             format!("{turns:?}")
+        }
+        (_, Answer::Unsettled(steps)) => {
+            let mut steps = steps.clone();
+            steps.sort_unstable_by_key(|step| (step.ticket, step.step));
+            format!("Unsettled({steps:?})")
         }
         (_, Answer::Calls(calls)) => {
             let calls: Vec<_> = calls.iter().map(|call| (call.id, call.status, call.outcome)).collect();

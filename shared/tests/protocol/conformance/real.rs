@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use copilot_shared::chunk::write_frame;
 use copilot_shared::id::{MessageId, SessionId as RealSessionId, TurnId as RealTurnId, UserId as RealUserId, WorkerId};
-use copilot_shared::message::Part;
+use copilot_shared::message::{Part, Speaker};
 use copilot_shared::seal;
 use copilot_shared::session::Caller;
 use copilot_shared::store::{
@@ -33,9 +34,16 @@ pub struct Real {
     database_url: String,
     /// For what is done and looked at beside the store; holds the workers' locks.
     pub(super) connection: PgConnection,
-    store: Store,
+    pub(super) store: Store,
     pub(super) streams: Streams,
     pub(super) turns: Vec<RealTurnId>,
+    /// Every id that a submit gave its turn, by its ticket.
+    pub(super) tickets: Vec<RealTurnId>,
+    /// The real time at which the model's begins.
+    pub(super) began: DateTime<Utc>,
+    pub(super) now: Tick,
+    /// What tells the users of one sequence from those of the others, whose counters are kept.
+    sequence: u32,
     pub(super) sessions: [RealSessionId; SESSIONS],
     callers: [Caller; SESSIONS],
     pub(super) workers: Vec<WorkerId>,
@@ -66,6 +74,10 @@ impl Real {
             store: store(&services.database_url, settings),
             streams: services.streams(),
             turns: Vec::new(),
+            tickets: Vec::new(),
+            began: Utc::now(),
+            now: 0,
+            sequence: 0,
             sessions: std::array::from_fn(|_| RealSessionId::random()),
             callers: std::array::from_fn(|_| Caller::Claim([0; 32])),
             workers: Vec::new(),
@@ -79,7 +91,13 @@ impl Real {
         self.store = store(&self.database_url, settings);
         self.sql("TRUNCATE users, sessions CASCADE").await;
         self.sql("SELECT pg_advisory_unlock_all()").await;
+        self.sql("TRUNCATE unsettled_steps").await;
+        self.give_everything_back().await;
         self.turns.clear();
+        self.tickets.clear();
+        // The same day as the system's clock, which sealing goes by.
+        self.began = Utc::now().date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+        self.sequence += 1;
         self.workers = (0..WORKERS).map(|_| WorkerId::generate()).collect();
         self.alive = vec![false; usize::from(WORKERS)];
         // In the order in which they are read back.
@@ -87,7 +105,7 @@ impl Real {
         self.sessions.sort_unstable_by_key(|session| session.0);
         for (at, user) in users.iter().enumerate() {
             self.callers[at] = match user {
-                Some(user) => Caller::User(RealUserId::parse(&format!("{user:?}")).unwrap()),
+                Some(user) => Caller::User(self.user_id(*user)),
                 None => Caller::Claim([u8::try_from(at).unwrap(); 32]),
             };
             self.store.create_session(self.sessions[at], &self.callers[at]).await.unwrap();
@@ -100,8 +118,14 @@ impl Real {
 
     /// Turns the clock.
     pub async fn set_time(&mut self, now: Tick) {
+        self.now = now;
         let at = format!("'2026-01-01T00:00:00Z'::timestamptz + interval '{} milliseconds'", u64::from(now) * 100);
         self.sql(&format!("UPDATE clock.hands SET at = {at}")).await;
+    }
+
+    /// A user of this sequence.
+    pub(super) fn user_id(&self, user: UserId) -> RealUserId {
+        RealUserId::parse(&format!("{user:?} of {}", self.sequence)).unwrap()
     }
 
     fn turn(&self, turn: TurnId) -> RealTurnId {
@@ -142,13 +166,18 @@ impl Real {
                 }
             }
             Operation::TakeSteering(turn, attempt) => {
-                let taken = self.store.take_steering(self.turn(*turn), Attempt((*attempt).into())).await;
+                let taken = self
+                    .store
+                    .take_steering(self.turn(*turn), Attempt((*attempt).into()))
+                    .await
+                    .map(|taken| !taken.is_empty());
                 format!("{:?}", unless_fenced(taken))
             }
             Operation::PromoteStuck => format!("{:?}", self.set_of(self.store.promote_stuck().await.unwrap())),
             Operation::ListQueue(session) => self.queue(*session).await,
             Operation::Seal(turn) => self.seal(*turn).await,
             Operation::EndWithoutWorker(turn, end) => self.end_without_worker(*turn, *end).await,
+            Operation::Reserve(..) | Operation::Settle(..) | Operation::Release(..) => self.count(operation).await,
             Operation::LoseStream(turn) => {
                 self.streams.forget(self.turn(*turn)).await.unwrap();
                 String::new()
@@ -244,6 +273,9 @@ impl Real {
             Call::OverdueTurns(since) => self.found(store.overdue_turns(tenths(since)).await),
             Call::UncancelledTurns(since) => self.found(store.uncancelled_turns(tenths(since)).await),
             Call::UnsealedTurns(since) => self.found(store.unsealed_turns(tenths(since)).await),
+            Call::TakeOldReservations(_) | Call::TakeUnsettled | Call::UnsettledOfTurn(_) | Call::NoteSettled(_) => {
+                self.ask_for_usage(call).await
+            }
             _ => self.ask_for_attempt(call).await,
         }
     }
@@ -337,6 +369,8 @@ impl Real {
         let submission = NewTurn {
             id: RealTurnId::generate(),
             message_id: MessageId::generate(),
+            ui_id: None,
+            speaker: Speaker::User,
             parts: vec![Part::Text { id: None, text: names::piece(new.text) }],
             on_busy: match new.on_busy {
                 model::OnBusy::Enqueue => OnBusy::Enqueue,
@@ -346,6 +380,8 @@ impl Real {
             },
             idempotency: new.key.map(|key| Idempotency { key: key.key.to_string(), body_hash: [key.body; 32] }),
         };
+        debug_assert_eq!(self.tickets.len(), new.ticket.at());
+        self.tickets.push(submission.id);
         if accepted.is_some() {
             self.turns.push(submission.id);
         }

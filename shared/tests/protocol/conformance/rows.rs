@@ -18,6 +18,7 @@ pub const CLOCK: &str = "CREATE SCHEMA clock; \
     CREATE FUNCTION clock.ticks(at timestamptz) RETURNS text LANGUAGE sql STABLE AS \
         $$SELECT coalesce(((extract(epoch FROM at) - extract(epoch FROM '2026-01-01T00:00:00Z'::timestamptz)) * 10)::bigint::text, '-')$$; \
     ALTER TABLE turns ALTER created_at SET DEFAULT clock.now(); \
+    ALTER TABLE unsettled_steps ALTER due_at SET DEFAULT clock.now() + interval '5 seconds'; \
     DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = clock, public, pg_catalog', current_database()); END $$";
 
 /// The tables as lines, which name turns by their ids.
@@ -40,7 +41,9 @@ pub const TABLES: &str = "SELECT line FROM ( \
     UNION ALL SELECT 5, t.number, 0, 0, concat_ws(' ', 'key', key, turn_id) \
     FROM idempotency_keys k JOIN turns t ON t.id = k.turn_id \
     UNION ALL SELECT 6, 0, 0, 0, concat_ws(' ', 'session', s.id, 'next', next_sequence, \
-        'used', total_prompt_tokens + total_completion_tokens) FROM sessions s) lines \
+        'used', total_prompt_tokens + total_completion_tokens) FROM sessions s \
+    UNION ALL SELECT 7, t.number, step, 0, concat_ws(' ', 'unsettled', turn_id, step, u.user_id, weighted_tokens, \
+        'due', clock.ticks(due_at)) FROM unsettled_steps u JOIN turns t ON t.id = u.turn_id) lines \
     ORDER BY part, a, b, c, line";
 
 /// The conversations, as they are.
@@ -98,6 +101,11 @@ pub fn of_model(db: &Database, streams: &Streams, of: Turns) -> String {
     keys.iter().for_each(|(turn, key)| line(format!("key {key} {turn:?}")));
     for (at, session) in db.sessions.iter().enumerate() {
         line(format!("session session-{at} next {} used {}", session.next_sequence, session.used));
+    }
+    let mut unsettled: Vec<_> = db.unsettled.iter().map(|row| (row.turn, row.used.step, *row)).collect();
+    unsettled.sort_by_key(|(turn, step, _)| (*turn, *step));
+    for (turn, step, row) in unsettled {
+        line(format!("unsettled {turn:?} {step} {:?} {} due {}", row.used.user, row.used.weight, row.due_at));
     }
     let mut messages: Vec<_> = db.messages.iter().collect();
     messages.sort_by_key(|m| (m.session, m.sequence.is_none(), m.sequence, m.turn));

@@ -9,7 +9,7 @@ use super::real::Real;
 use super::{names, rows, told};
 use crate::model::chunk::Chunk;
 use crate::model::database::Content;
-use crate::model::{TurnId, Turns};
+use crate::model::{TurnId, Turns, UserId};
 
 impl Real {
     /// Every row, and the streams of some turns.
@@ -30,6 +30,9 @@ impl Real {
     fn named(&self, mut text: String) -> String {
         for (at, id) in self.turns.iter().enumerate() {
             text = text.replace(&id.to_string(), &format!("turn-{at}"));
+        }
+        for user in [UserId(0), UserId(1)] {
+            text = text.replace(self.user_id(user).as_str(), &format!("{user:?}"));
         }
         for (at, id) in self.sessions.iter().enumerate() {
             text = text.replace(&id.to_string(), &format!("session-{at}"));

@@ -5,12 +5,19 @@ use std::cmp::Reverse;
 use super::{Before, Laws, ledger_of, sessions};
 use crate::model::database::{Database, Dropped, Submitted, TurnRow};
 use crate::model::streams::{Appended, Batch, Meta, Streams};
+use crate::model::windows::Windows;
 use crate::model::{TurnId, Turns};
 use crate::process::call::{Answer, Call, broken};
 
 impl Laws {
     /// Judges a call that a server has carried out.
-    pub fn judge(&mut self, db: &Database, streams: &Streams, call: &Call, before: &Before, answer: &Answer) {
+    pub fn judge(
+        &mut self,
+        (db, streams, windows): (&Database, &Streams, &Windows),
+        call: &Call,
+        before: &Before,
+        answer: &Answer,
+    ) {
         if let Some(broken) = broken(answer) {
             let repeated = matches!(call, Call::CommitStep(..) | Call::Finish(..));
             if !repeated {
@@ -31,6 +38,12 @@ impl Laws {
                     });
                 }
             }
+            (Call::InFlightOf(tickets), Answer::Tickets(in_flight)) => {
+                // A submit that takes so long is not waited for.
+                for ticket in tickets.iter().filter(|ticket| !in_flight.contains(ticket)) {
+                    self.doomed |= 1 << ticket.0;
+                }
+            }
             (Call::ReadFold(turn), Answer::Fold(fold)) => {
                 self.taken(db, *turn, fold.as_deref().map_or(0, |fold| fold.sequence));
             }
@@ -41,7 +54,7 @@ impl Laws {
             }
             (Call::DropWaiting(..), Answer::Dropped(dropped)) => self.drop(dropped),
             (Call::Submit(new) | Call::Accept(new, _), Answer::Submitted(submitted)) => {
-                self.submitted(db, new.session, *submitted);
+                self.submitted(db, windows, new.session, *submitted);
             }
             _ => {}
         }
@@ -65,11 +78,15 @@ impl Laws {
         self.dropped.0 |= dropped.turns.0;
     }
 
-    fn submitted(&mut self, db: &Database, session: crate::model::SessionId, submitted: Submitted) {
+    fn submitted(&mut self, db: &Database, windows: &Windows, session: crate::model::SessionId, submitted: Submitted) {
         let (Submitted::Ready(turn) | Submitted::Waiting(turn) | Submitted::Steering(_, turn)) = submitted else {
             return;
         };
         let user = db.turn(turn).user;
+        let ticket = db.turn(turn).ticket;
+        if windows.held[ticket.at()].is_some() && self.doomed & (1 << ticket.0) == 0 {
+            self.reserved.insert(turn);
+        }
         let cap = db.settings.max_in_flight;
         let in_flight = db.rows().filter(|(_, row)| row.user == user && row.is_in_flight()).count();
         if user.is_some() && cap > 0 && in_flight > cap {

@@ -5,6 +5,7 @@ use crate::model::chunk::{Chunk, ErrorCode, Outcome, Said, Status};
 use crate::model::database::{Content, Database, MessageRow, TurnRow};
 use crate::model::fold::{Fold, Item};
 use crate::model::streams::Streams;
+use crate::model::windows::Windows;
 use crate::model::{CallId, TurnId};
 use crate::world::Script;
 
@@ -123,6 +124,9 @@ impl Laws {
         if fold.end() != Some(end) {
             self.violate(|| format!("{who} saw {turn:?} end with {:?}, and it is {:?}", fold.end(), row.status));
         }
+        if !fold.has_distinct_parts() {
+            self.violate(|| format!("{who} of {turn:?} has two parts of one id: {fold:?}"));
+        }
         let mut shown = fold.shown();
         let mut outcomes: Vec<(CallId, Outcome)> = Vec::new();
         for message in db.turn_messages(turn) {
@@ -148,6 +152,18 @@ impl Laws {
         // Calls of a step that was stopped before they were asked for whole are in no history.
         if let Some(item) = shown.find(|item| !matches!(item, Item::Tool(..))) {
             self.violate(|| format!("{who} of {turn:?} has {item:?}, and the history has not"));
+        }
+    }
+
+    /// Each user was charged what the committed steps used, once, and holds no reservation.
+    pub fn judge_counters(&mut self, db: &Database, windows: &Windows) {
+        for (at, used) in windows.used.iter().enumerate() {
+            let of_user = |turn: TurnId| db.turn(turn).user.is_some_and(|user| usize::from(user.0) == at);
+            let charged: u32 = db.steps.iter().filter(|step| of_user(step.turn)).map(|step| step.used).sum();
+            let fits = *used == charged || (self.counters_lost && *used < charged);
+            if !fits {
+                self.violate(|| format!("user-{at} used {charged}, and the counter says {used}"));
+            }
         }
     }
 

@@ -33,6 +33,10 @@ pub enum ErrorCode {
     QueueTimeout,
     /// Every worker that took the turn died of it.
     AttemptsExhausted,
+    /// A usage limit was reached.
+    LimitReached,
+    /// Nobody knows what was used.
+    UsageUnavailable,
 }
 
 /// How a turn ends (`copilot_shared::turn::TurnEnd`).

@@ -13,18 +13,21 @@ mod reconcile;
 mod steering;
 mod submit;
 mod turns;
+mod usage;
 
 pub use attempts::{CallRow, CallStatus, Claimed, Finished, StepCommit};
 pub use cancels::{Dropped, Seen};
 pub use submit::{Key, NewTurn, OnBusy, Submitted, Traffic};
+pub use usage::UnsettledRow;
 
 use super::chunk::{ErrorCode, Outcome, Said, Status};
-use super::{Attempt, CallId, PROCESSES, ProcessId, SESSIONS, SessionId, TURNS, Tick, TurnId, Turns, UserId};
+use super::{Attempt, CallId, PROCESSES, ProcessId, SESSIONS, SessionId, TURNS, Tick, Ticket, TurnId, Turns, UserId};
 use crate::mechanism::{Mechanism, Mechanisms};
 
 /// A row of `turns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnRow {
+    pub ticket: Ticket,
     pub session: SessionId,
     pub user: Option<UserId>,
     pub priority: u8,
@@ -159,6 +162,7 @@ pub struct Database {
     pub calls: Vec<CallRow>,
     pub outbox: [Option<OutboxRow>; TURNS],
     pub keys: Vec<KeyRow>,
+    pub unsettled: Vec<UnsettledRow>,
     /// The advisory locks by which workers show their life.
     pub locks: [bool; PROCESSES],
 }
@@ -176,6 +180,7 @@ impl Default for Database {
             calls: Vec::new(),
             outbox: [None; TURNS],
             keys: Vec::new(),
+            unsettled: Vec::new(),
             locks: [false; PROCESSES],
         }
     }
@@ -194,6 +199,7 @@ impl Database {
         self.calls.clear();
         self.outbox = [None; TURNS];
         self.keys.clear();
+        self.unsettled.clear();
         self.locks = [false; PROCESSES];
     }
 

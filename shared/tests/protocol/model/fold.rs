@@ -64,7 +64,7 @@ impl Fold {
                 self.step_open = false;
             }
             Chunk::TextStart(part) => {
-                self.parts += 1;
+                self.parts = (self.parts + 1).max(part);
                 self.items.push(Item::Text(part));
             }
             // Texts never interleave, so the piece belongs to the last one.
@@ -263,6 +263,19 @@ impl Fold {
     pub fn told(&self) -> String {
         let Self { sequence, started, items, step_open, parts: _, status, error, end } = self;
         format!("up to {sequence}: {started} {items:?} {step_open} {status:?} {error:?} {end:?}")
+    }
+
+    /// Has every part an id of its own?
+    pub fn has_distinct_parts(&self) -> bool {
+        let mut seen = 0_u64;
+        self.items.iter().all(|item| match item {
+            Item::Text(part) => {
+                let known = seen;
+                seen |= 1 << part;
+                known != seen
+            }
+            _ => true,
+        })
     }
 
     /// What of the message the history must tell as well: the texts in order, and every outcome.

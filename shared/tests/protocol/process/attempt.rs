@@ -2,18 +2,24 @@
 
 use super::call::{Answer, Call, Calls};
 use super::recovery::Recovery;
+use super::seal::Progress;
 use super::step::{Listening, StepEnd, Tools};
+use super::usage::GiveBack;
 use super::writer::{Append, Writer};
 use super::{Flow, Me, Steps, Work};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::{Chunk, End, ErrorCode};
 use crate::model::database::{Broken, Claimed, Refused, StepCommit, TurnRow};
 use crate::model::fold::Fold;
-use crate::model::{TurnId, Turns};
+use crate::model::windows::StepUse;
+use crate::model::{SECOND, Tick, TurnId, Turns, UserId};
 use crate::world::World;
 
 /// `MAX_LOSSES`, which is 5 there: small worlds lose fewer workers.
 pub const MAX_LOSSES: u8 = 2;
+
+/// How long a turn waits for counters that cannot be read.
+const CHECK_PATIENCE: Tick = 60 * SECOND;
 
 /// The attempt, from the claim to its end.
 pub struct Attempt {
@@ -25,8 +31,15 @@ pub struct Attempt {
     /// Model calls that are committed.
     steps: u8,
     may_be_steered: bool,
+    /// Since when the counters are asked, and why another model call may not be made.
+    asked_at: Option<Tick>,
+    refused: Option<ErrorCode>,
+    /// What the last model call used, if the turn ends with it.
+    last: Option<StepCommit>,
     /// An answer may have been lost after a commit.
     ambiguous: bool,
+    /// Are the counters up to date at its end?
+    is_settled: bool,
     stage: Stage,
 }
 
@@ -34,6 +47,8 @@ enum Stage {
     Recover(Recovery),
     Tools(Tools),
     History,
+    /// `Allowance::refusal`.
+    Check,
     Boundary,
     FlushForHandBack,
     HandBack,
@@ -41,16 +56,23 @@ enum Stage {
     LookForSteering,
     MoveSteering,
     MoveMessages(Turns),
+    /// `Allowance::take_over`.
+    TakeOver(Turns, Option<GiveBack>),
     Model(Listening),
     FlushStep(StepCommit, StepEnd),
     Commit(StepCommit, Calls),
+    /// `Allowance::settle`, of a step after which the turn goes on.
+    Settle(StepUse, Calls),
     FlushEnd(Ending),
     Finish(Ending),
     /// The answer to the end was lost, and then it was refused.
     WhoEnded,
     PromoteSeparately(End),
+    /// `Allowance::settle` or `release` at the end.
+    SettleEnd(End, Turns, GiveBack),
     PublishNext(End, Turns),
-    FlushLast,
+    /// Is the turn settled?
+    FlushLast(bool),
     GiveUp,
 }
 
@@ -70,7 +92,11 @@ impl Attempt {
             claimed: claimed.row,
             steps: claimed.row.steps,
             may_be_steered: claimed.is_steered,
+            asked_at: None,
+            refused: None,
+            last: None,
             ambiguous: false,
+            is_settled: true,
             stage: Stage::Recover(Recovery::new(world, turn, claimed.row)),
         };
         if claimed.row.attempt == 1 {
@@ -155,6 +181,8 @@ impl Attempt {
         }
         if signals.cancel {
             self.end(world, me, End::Cancelled, None);
+        } else if let Some(code) = self.refused {
+            self.end(world, me, End::Failed(code), None);
         } else if self.may_be_steered {
             self.stage = Stage::LookForSteering;
         } else {
@@ -166,6 +194,7 @@ impl Attempt {
     fn begin_step(&mut self, world: &mut World, me: Me) {
         self.may_be_steered = true;
         world.laws.asked(self.turn, self.claimed.losses);
+        world.laws.spends(&world.db, &world.windows, self.turn);
         self.stage = Stage::Model(Listening::begin(world, me, self.turn, self.steps + 1));
     }
 
@@ -184,12 +213,68 @@ impl Attempt {
         self.end(world, me, end, (!empty).then_some(commit));
     }
 
-    /// The row has ended: the stream is next.
+    /// The row has ended: what was used is counted, then the stream is next.
     fn row_ended(&mut self, world: &mut World, me: Me, end: End, next: Turns) -> Flow {
+        let used = self.last.and_then(|last| self.used(&last));
+        self.stage = match (self.claimed.user, used) {
+            (None, _) => return self.settled(world, me, end, next, true),
+            (Some(_), Some(used)) => Stage::SettleEnd(end, next, GiveBack::settle(world, used)),
+            (Some(_), None) => Stage::SettleEnd(end, next, GiveBack::release(world, self.claimed.ticket)),
+        };
+        Flow::Go
+    }
+
+    fn settled(&mut self, world: &mut World, me: Me, end: End, next: Turns, settled: bool) -> Flow {
+        if let Some(used) = self.last.and_then(|last| self.used(&last)).filter(|_| settled) {
+            world.process_mut(me).settled.push((used.ticket, used.step));
+        }
         if world.db.has(Mechanism::RowBeforeSeal) {
             world.writers[me.task].end(end);
         }
         self.stage = Stage::PublishNext(end, next);
+        self.is_settled = settled;
+        Flow::Go
+    }
+
+    /// What a step counts for its user.
+    fn used(&self, step: &StepCommit) -> Option<StepUse> {
+        let user = self.claimed.user?;
+        (step.used > 0).then_some(StepUse { user, ticket: self.claimed.ticket, step: step.step, weight: step.used })
+    }
+
+    /// Whose limits are to be asked before the next model call.
+    fn limited(&self, world: &World, me: Me) -> Option<UserId> {
+        let signals = world.signals[me.task];
+        let exempt = signals.cancel || signals.hand_back || world.limit.is_none();
+        self.claimed.user.filter(|_| !exempt)
+    }
+
+    /// What the counters said, or that they could not be asked.
+    fn checked(&mut self, world: &World, me: Me, answer: &Answer) -> Flow {
+        let now = world.now();
+        match answer {
+            Answer::Used(used) if world.limit.is_some_and(|limit| *used >= limit) => {
+                self.refused = Some(ErrorCode::LimitReached);
+            }
+            Answer::Unavailable if world.signals[me.task].lost => return self.lose(),
+            Answer::Unavailable if now < *self.asked_at.get_or_insert(now) + CHECK_PATIENCE => return Flow::Sleep(2),
+            Answer::Unavailable => self.refused = Some(ErrorCode::UsageUnavailable),
+            _ => {}
+        }
+        self.asked_at = None;
+        self.stage = Stage::Boundary;
+        Flow::Go
+    }
+
+    /// Gives back what turns had reserved whose messages are answered by this one now.
+    fn take_over(&mut self, world: &mut World, me: Me, mut taken: Turns) -> Flow {
+        match taken.pop().filter(|_| self.claimed.user.is_some()) {
+            Some(turn) => {
+                let ticket = world.db.turn(turn).ticket;
+                self.stage = Stage::TakeOver(taken, Some(GiveBack::release(world, ticket)));
+            }
+            None => self.begin_step(world, me),
+        }
         Flow::Go
     }
 
@@ -222,6 +307,10 @@ impl Steps for Attempt {
             Stage::Recover(recovery) => recovery.next(world),
             Stage::Tools(tools) => tools.next(world),
             Stage::History => Call::History(turn),
+            Stage::Check => self.limited(world, me).map_or(Call::Local, Call::Look),
+            Stage::TakeOver(_, give_back) => give_back.as_ref().map_or(Call::Local, GiveBack::next),
+            Stage::Settle(step, _) => Call::Settle(*step, false),
+            Stage::SettleEnd(_, _, give_back) => give_back.next(),
             Stage::HandBack => Call::HandBack(turn, number),
             Stage::PublishHandedBack => Call::PublishTurn(turn),
             Stage::LookForSteering => Call::LookForSteering(turn, number),
@@ -248,7 +337,7 @@ impl Steps for Attempt {
             | Stage::Model(_)
             | Stage::FlushStep(..)
             | Stage::FlushEnd(_)
-            | Stage::FlushLast => Call::Local,
+            | Stage::FlushLast(_) => Call::Local,
         }
     }
 
@@ -302,7 +391,7 @@ impl Steps for Attempt {
 
     fn is_ready(&self, world: &World, me: Me) -> bool {
         match self.stage {
-            Stage::FlushForHandBack | Stage::FlushStep(..) | Stage::FlushEnd(_) | Stage::FlushLast => {
+            Stage::FlushForHandBack | Stage::FlushStep(..) | Stage::FlushEnd(_) | Stage::FlushLast(_) => {
                 world.writers[me.task].is_flushed()
             }
             _ => true,
@@ -330,13 +419,48 @@ impl Attempt {
         }
     }
 
+    /// Takes in what the counters answered: what they do not take now is counted later.
+    fn take_usage(&mut self, world: &mut World, me: Me, answer: &Answer) -> Option<Flow> {
+        match &mut self.stage {
+            Stage::Check => Some(self.checked(world, me, answer)),
+            Stage::Settle(step, calls) => {
+                let (step, calls) = (*step, *calls);
+                if !matches!(answer, Answer::Unavailable) {
+                    world.process_mut(me).settled.push((step.ticket, step.step));
+                }
+                self.stage = Stage::Tools(Tools::new(world, self.turn, self.number, calls));
+                Some(Flow::Go)
+            }
+            Stage::SettleEnd(end, next, give_back) => {
+                let (end, next) = (*end, *next);
+                match give_back.take(answer) {
+                    Progress::More => Some(Flow::Go),
+                    Progress::Over(()) => Some(self.settled(world, me, end, next, true)),
+                    Progress::Failed => Some(self.settled(world, me, end, next, false)),
+                }
+            }
+            Stage::TakeOver(taken, give_back) => {
+                let taken = *taken;
+                match give_back.as_mut().map(|give_back| give_back.take(answer)) {
+                    Some(Progress::More) => Some(Flow::Go),
+                    _ => Some(self.take_over(world, me, taken)),
+                }
+            }
+            _ => None,
+        }
+    }
+
     fn take_own(&mut self, world: &mut World, me: Me, answer: Answer) -> Flow {
         if let Stage::PublishHandedBack | Stage::GiveUp = self.stage {
             return Flow::Done;
         }
         if let Stage::PublishNext(end, mut next) = self.stage {
-            self.stage = if next.pop().is_some() { Stage::PublishNext(end, next) } else { Stage::FlushLast };
+            let more = next.pop().is_some();
+            self.stage = if more { Stage::PublishNext(end, next) } else { Stage::FlushLast(self.is_settled) };
             return Flow::Go;
+        }
+        if let Some(flow) = self.take_usage(world, me, &answer) {
+            return flow;
         }
         if let Some(flow) = self.written(world, me, &answer) {
             return flow;
@@ -344,7 +468,7 @@ impl Attempt {
         match (&mut self.stage, answer) {
             (Stage::History, Answer::Text(text)) => {
                 world.laws.read_text(self.turn, text);
-                self.stage = Stage::Boundary;
+                self.stage = Stage::Check;
             }
             (Stage::Boundary, _) => return self.boundary(world, me),
             (Stage::FlushForHandBack, _) => {
@@ -356,8 +480,14 @@ impl Attempt {
             (Stage::HandBack, Answer::Written(Ok(()))) => self.stage = Stage::PublishHandedBack,
             (Stage::LookForSteering, Answer::Steered(Ok(true))) => self.stage = Stage::MoveSteering,
             (Stage::LookForSteering, Answer::Steered(Ok(false))) => self.begin_step(world, me),
+            (Stage::MoveSteering, Answer::Steering(Ok(steering))) if world.db.has(Mechanism::SteeringLock) => {
+                return self.take_over(world, me, steering);
+            }
             (Stage::MoveSteering, Answer::Steering(Ok(steering))) => self.stage = Stage::MoveMessages(steering),
-            (Stage::MoveSteering | Stage::MoveMessages(_), Answer::Steered(Ok(_))) => self.begin_step(world, me),
+            (Stage::MoveMessages(steering), Answer::Steered(Ok(_))) => {
+                let steering = *steering;
+                return self.take_over(world, me, steering);
+            }
             (Stage::FlushStep(commit, end), _) => {
                 let (mut commit, end) = (*commit, *end);
                 if !self.flushed(world, me) {
@@ -367,15 +497,19 @@ impl Attempt {
                 self.step_ended(world, me, commit, end);
             }
             (Stage::Commit(commit, calls), Answer::Written(_)) => {
-                let (step, calls) = (commit.step, *calls);
-                self.steps = step;
-                self.stage = Stage::Tools(Tools::new(world, self.turn, self.number, calls));
+                let (commit, calls) = (*commit, *calls);
+                self.steps = commit.step;
+                self.stage = match self.used(&commit) {
+                    Some(used) => Stage::Settle(used, calls),
+                    None => Stage::Tools(Tools::new(world, self.turn, self.number, calls)),
+                };
             }
             (Stage::FlushEnd(ending), _) => {
                 let ending = *ending;
                 if !self.flushed(world, me) {
                     return self.lose();
                 }
+                self.last = ending.last;
                 self.stage = Stage::Finish(ending);
             }
             (Stage::Finish(_), answer) => return self.finished(world, me, &answer),
@@ -390,8 +524,9 @@ impl Attempt {
                 let end = *end;
                 return self.row_ended(world, me, end, next);
             }
-            (Stage::FlushLast, _) => {
-                if !world.writers[me.task].refused {
+            (Stage::FlushLast(settled), _) => {
+                // Sealing settles, so what is not settled is left to be sealed.
+                if *settled && !world.writers[me.task].refused {
                     world.process_mut(me).sealed.insert(self.turn);
                 }
                 return Flow::Done;

@@ -10,7 +10,11 @@ use crate::model::database::{
 };
 use crate::model::fold::Fold;
 use crate::model::streams::{Appended, Batch, Meta, Streams};
-use crate::model::{Attempt, CallId, ProcessId, SessionId, TURNS, Tick, TurnId, Turns, UserId};
+use crate::model::windows::{StepUse, Windows};
+use crate::model::{Attempt, CallId, ProcessId, SessionId, TURNS, Tick, Ticket, TurnId, Turns, UserId};
+
+/// What every submit reserves.
+pub const RESERVED: u32 = 500;
 
 /// A list of calls as a process keeps it.
 pub type Calls = List<CallId, 4>;
@@ -86,6 +90,18 @@ pub enum Call {
     Append(Rc<Batch>),
     Meta(TurnId),
     ReadFold(TurnId),
+    // Redis, and the rows beside it: usage.
+    NoteReservation(UserId, Ticket),
+    Reserve(UserId, Ticket, u32),
+    Release(Ticket),
+    DropNote(Ticket),
+    Settle(StepUse, bool),
+    Look(UserId),
+    TakeOldReservations(Tick),
+    TakeUnsettled,
+    UnsettledOfTurn(TurnId),
+    NoteSettled(Rc<[(Ticket, u8)]>),
+    InFlightOf(Rc<[Ticket]>),
     // RabbitMQ.
     PublishTurn(TurnId),
     PublishCancel(TurnId),
@@ -128,6 +144,10 @@ pub enum Answer {
     Stuck(Vec<(SessionId, Option<UserId>)>),
     Appended(Appended),
     Meta(Option<Meta>),
+    Used(u32),
+    Unsettled(Vec<StepUse>),
+    Reservations(Vec<(UserId, Ticket)>),
+    Tickets(Vec<Ticket>),
 }
 
 impl Call {
@@ -140,7 +160,16 @@ impl Call {
     pub fn server(&self) -> Server {
         match self {
             Self::Local => Server::Itself,
-            Self::Append(_) | Self::Meta(_) | Self::ReadFold(_) => Server::Redis,
+            Self::Append(_)
+            | Self::Meta(_)
+            | Self::ReadFold(_)
+            | Self::NoteReservation(..)
+            | Self::Reserve(..)
+            | Self::Release(_)
+            | Self::DropNote(_)
+            | Self::Settle(..)
+            | Self::Look(_)
+            | Self::TakeOldReservations(_) => Server::Redis,
             Self::PublishTurn(_) | Self::PublishCancel(_) | Self::Ack(_) | Self::Requeue(_) => Server::RabbitMq,
             _ => Server::Postgres,
         }
@@ -184,6 +213,10 @@ impl Call {
                     | Self::UncancelledTurns(_)
                     | Self::UnsealedTurns(_)
                     | Self::Holds(..)
+                    | Self::TakeUnsettled
+                    | Self::UnsettledOfTurn(_)
+                    | Self::NoteSettled(_)
+                    | Self::InFlightOf(_)
             )
     }
 }
@@ -242,6 +275,13 @@ pub fn ask_database(db: &mut Database, call: &Call) -> Answer {
             db.note_sealed(turns);
             Answer::Done
         }
+        Call::TakeUnsettled => Answer::Unsettled(db.take_unsettled()),
+        Call::UnsettledOfTurn(turn) => Answer::Unsettled(db.unsettled_of_turn(turn)),
+        Call::NoteSettled(ref steps) => {
+            db.note_settled(steps);
+            Answer::Done
+        }
+        Call::InFlightOf(ref tickets) => Answer::Tickets(db.in_flight_of(tickets)),
         _ => ask_for_attempt(db, call),
     }
 }
@@ -285,19 +325,27 @@ fn ask_for_attempt(db: &mut Database, call: &Call) -> Answer {
             db.move_messages(steering, turn);
             Answer::Steered(Ok(true))
         }
-        Call::MoveSteering(turn, attempt) => Answer::Steered(db.move_steering(turn, attempt)),
+        Call::MoveSteering(turn, attempt) => Answer::Steering(db.move_steering(turn, attempt)),
         _ => unreachable!("{call:?} is no call to PostgreSQL"),
     }
 }
 
 /// Redis executes a call.
-pub fn ask_streams(streams: &mut Streams, call: &Call) -> Answer {
-    match call {
-        Call::Append(batch) => Answer::Appended(streams.append(batch)),
-        Call::Meta(turn) => Answer::Meta(streams.meta(*turn)),
-        Call::ReadFold(turn) => Answer::Fold(streams.read_fold(*turn).map(Box::new)),
+pub fn ask_redis(streams: &mut Streams, windows: &mut Windows, now: Tick, call: &Call) -> Answer {
+    match *call {
+        Call::Append(ref batch) => return Answer::Appended(streams.append(batch)),
+        Call::Meta(turn) => return Answer::Meta(streams.meta(turn)),
+        Call::ReadFold(turn) => return Answer::Fold(streams.read_fold(turn).map(Box::new)),
+        Call::NoteReservation(user, ticket) => windows.note_reservation(user, ticket, now),
+        Call::Reserve(user, ticket, limit) => return Answer::Is(windows.reserve(user, ticket, RESERVED, limit)),
+        Call::Release(ticket) => windows.release(ticket),
+        Call::DropNote(ticket) => windows.drop_note(ticket),
+        Call::Settle(ref step, has_ended) => windows.settle(step, has_ended),
+        Call::Look(user) => return Answer::Used(windows.look(user)),
+        Call::TakeOldReservations(age) => return Answer::Reservations(windows.take_old_reservations(age, now)),
         _ => unreachable!("{call:?} is no call to Redis"),
     }
+    Answer::Done
 }
 
 /// RabbitMQ executes a call.

@@ -1,9 +1,11 @@
 //! What a worker does for all its turns together: mirrors `worker/src/lease.rs` and `note_sealed`
 //! of `worker/src/worker.rs`.
 
+use std::rc::Rc;
+
 use super::call::{Answer, Call};
 use super::{Flow, Me, Steps};
-use crate::model::{Attempt, SECOND, TURNS, TurnId, Turns};
+use crate::model::{Attempt, SECOND, TURNS, Ticket, TurnId, Turns};
 use crate::world::World;
 
 /// `lease::keep`.
@@ -62,6 +64,30 @@ impl Steps for NoteSealed {
         }
         // What could not be noted is sealed again by the reconciler.
         self.batch = Turns::default();
+        Flow::Sleep(SECOND)
+    }
+}
+
+/// `note`, of steps that were counted.
+#[derive(Default)]
+pub struct NoteSettled {
+    batch: Option<Rc<[(Ticket, u8)]>>,
+}
+
+impl Steps for NoteSettled {
+    fn next(&self, _world: &World, _me: Me) -> Call {
+        self.batch.as_ref().map_or(Call::Local, |batch| Call::NoteSettled(Rc::clone(batch)))
+    }
+
+    fn take(&mut self, world: &mut World, me: Me, _answer: Answer) -> Flow {
+        let waiting = &mut world.process_mut(me).settled;
+        if self.batch.is_none() && !waiting.is_empty() {
+            self.batch = Some(Rc::from(waiting.as_slice()));
+            waiting.clear();
+            return Flow::Go;
+        }
+        // What could not be noted is settled again, to no effect.
+        self.batch = None;
         Flow::Sleep(SECOND)
     }
 }

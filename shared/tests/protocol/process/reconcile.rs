@@ -2,16 +2,20 @@
 
 use super::call::{Answer, Call};
 use super::seal::{EndWithoutWorker, Progress, Seal};
+use super::usage::{GiveBack, SettleAll};
 use super::{Flow, Me, Steps};
+use crate::mechanism::Mechanism;
 use crate::model::chunk::{End, ErrorCode};
 use crate::model::database::TurnRow;
-use crate::model::{SECOND, SessionId, Tick, TurnId, Turns, UserId};
+use crate::model::{SECOND, SessionId, Tick, Ticket, TurnId, Turns, UserId};
 use crate::world::World;
 
 const TICK: Tick = SECOND / 2;
 const RARE: u8 = 4;
 const CANCEL_PATIENCE: Tick = 6 * SECOND;
 const SEAL_PATIENCE: Tick = 3 * SECOND;
+/// How long a submit may take from its reservation to its row.
+const SUBMITTED_WITHIN: Tick = 20 * SECOND;
 
 /// The loop.
 pub struct Reconcile {
@@ -32,6 +36,11 @@ enum Stage {
     Unsealed,
     Ending { rows: Vec<(TurnId, TurnRow)>, end: EndWithoutWorker, then: After },
     Sealing { rows: Vec<(TurnId, TurnRow)>, seal: Seal },
+    // `settle_overdue` and `release_orphans`.
+    Settle(SettleAll),
+    Orphans,
+    InFlight(Vec<(UserId, Ticket)>),
+    Release(Vec<(UserId, Ticket)>, GiveBack),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +93,38 @@ impl Reconcile {
         Flow::Sleep(TICK)
     }
 
+    /// Usage that no counter tells, and reservations without a turn.
+    fn settle(&mut self, world: &World, answer: &Answer) -> Flow {
+        let next = match (&mut self.stage, answer) {
+            (Stage::Settle(settle), answer) => match settle.take(answer) {
+                Progress::More => return Flow::Go,
+                Progress::Failed => return self.fail(world),
+                Progress::Over(()) => Some(Stage::Orphans),
+            },
+            (Stage::Orphans, Answer::Reservations(old)) if old.is_empty() => None,
+            (Stage::Orphans, Answer::Reservations(old)) => Some(Stage::InFlight(old.clone())),
+            (Stage::InFlight(old), Answer::Tickets(in_flight)) => {
+                let checks = world.db.has(Mechanism::OrphansAreNotInFlight);
+                let mut orphans = std::mem::take(old);
+                orphans.retain(|(_, ticket)| !in_flight.contains(ticket) || !checks);
+                Self::release_next(world, orphans)
+            }
+            (Stage::Release(orphans, give_back), answer) => match give_back.take(answer) {
+                Progress::More => return Flow::Go,
+                Progress::Failed => return self.fail(world),
+                Progress::Over(()) => Self::release_next(world, std::mem::take(orphans)),
+            },
+            (_, answer) => unreachable!("the reconciler got {answer:?}"),
+        };
+        match next {
+            Some(stage) => {
+                self.stage = stage;
+                Flow::Go
+            }
+            None => self.rest(world),
+        }
+    }
+
     /// The rarer looks come with every fourth tick only.
     fn is_common_look_over(&self) -> bool {
         matches!(self.stage, Stage::Forgotten) && self.looks != 0
@@ -107,9 +148,14 @@ impl Reconcile {
         }
     }
 
-    fn seal_next(world: &World, mut rows: Vec<(TurnId, TurnRow)>) -> Option<Stage> {
-        let (turn, row) = rows.pop()?;
-        Seal::new(world, turn, row).map(|seal| Stage::Sealing { rows, seal })
+    fn seal_next(world: &World, mut rows: Vec<(TurnId, TurnRow)>) -> Stage {
+        let seal = rows.pop().and_then(|(turn, row)| Seal::new(world, turn, row));
+        seal.map_or_else(|| Stage::Settle(SettleAll::overdue()), |seal| Stage::Sealing { rows, seal })
+    }
+
+    fn release_next(world: &World, mut orphans: Vec<(UserId, Ticket)>) -> Option<Stage> {
+        let (_, ticket) = orphans.pop()?;
+        Some(Stage::Release(orphans, GiveBack::release(world, ticket)))
     }
 }
 
@@ -131,6 +177,10 @@ impl Steps for Reconcile {
             Stage::Unsealed => Call::UnsealedTurns(SEAL_PATIENCE),
             Stage::Ending { end, .. } => end.next(world),
             Stage::Sealing { seal, .. } => seal.next(),
+            Stage::Settle(settle) => settle.next(),
+            Stage::Orphans => Call::TakeOldReservations(SUBMITTED_WITHIN),
+            Stage::InFlight(old) => Call::InFlightOf(old.iter().map(|(_, ticket)| *ticket).collect()),
+            Stage::Release(_, give_back) => give_back.next(),
         }
     }
 
@@ -168,10 +218,7 @@ impl Steps for Reconcile {
             (Stage::Overdue, Answer::Rows(rows)) => Self::end_next(world, rows, After::Overdue),
             (Stage::Overdue, _) => Stage::Uncancelled,
             (Stage::Uncancelled, Answer::Rows(rows)) => Self::end_next(world, rows, After::Uncancelled),
-            (Stage::Unsealed, Answer::Rows(rows)) => match Self::seal_next(world, rows) {
-                Some(stage) => stage,
-                None => return self.rest(world),
-            },
+            (Stage::Unsealed, Answer::Rows(rows)) => Self::seal_next(world, rows),
             (Stage::Ending { rows, end, then }, answer) => match end.take(world, answer) {
                 Progress::More => return Flow::Go,
                 Progress::Failed => return self.fail(world),
@@ -183,12 +230,9 @@ impl Steps for Reconcile {
             (Stage::Sealing { rows, seal }, answer) => match seal.take(world, answer) {
                 Progress::More => return Flow::Go,
                 Progress::Failed => return self.fail(world),
-                Progress::Over(_) => match Self::seal_next(world, std::mem::take(rows)) {
-                    Some(stage) => stage,
-                    None => return self.rest(world),
-                },
+                Progress::Over(_) => Self::seal_next(world, std::mem::take(rows)),
             },
-            (_, answer) => unreachable!("the reconciler got {answer:?}"),
+            (_, answer) => return self.settle(world, &answer),
         };
         if self.publishing.is_over() && self.is_common_look_over() { self.rest(world) } else { Flow::Go }
     }

@@ -1,6 +1,7 @@
 //! Ending a turn where no worker does: mirrors `shared/src/seal.rs` and `Streams::seal`.
 
 use super::call::{Answer, Call};
+use super::usage::{GiveBack, SettleAll};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::{Chunk, End, List, Outcome, Said, Status};
 use crate::model::database::{CallRow, Seen, TurnRow};
@@ -46,7 +47,7 @@ pub fn end_of(row: &TurnRow) -> Option<End> {
 }
 
 /// `seal::seal`. Over with true once the last chunk is there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Seal {
     turn: TurnId,
     /// How far the stream is known to reach.
@@ -59,8 +60,11 @@ pub struct Seal {
     outcomes: List<(CallId, Outcome), 4>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum SealStage {
+    // `settle_ended`.
+    Settle(SettleAll),
+    Release(GiveBack),
     Raise,
     Messages,
     Anew,
@@ -80,7 +84,11 @@ impl Seal {
             row,
             end: end_of(&row)?,
             attempt: row.attempt,
-            stage: SealStage::Raise,
+            stage: if world.db.has(Mechanism::SettleBeforeSeal) {
+                SealStage::Settle(SettleAll::of_turn(turn))
+            } else {
+                SealStage::Raise
+            },
             fold: Fold::default(),
             outcomes: List::empty((CallId(0), Outcome::Unknown)),
         })
@@ -88,7 +96,9 @@ impl Seal {
 
     /// The next call.
     pub fn next(&self) -> Call {
-        match self.stage {
+        match &self.stage {
+            SealStage::Settle(settle) => settle.next(),
+            SealStage::Release(give_back) => give_back.next(),
             SealStage::Fenced => Call::Meta(self.turn),
             SealStage::Messages => Call::TurnMessages(self.turn),
             SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.attempt, self.fold)),
@@ -113,8 +123,19 @@ impl Seal {
 
     /// Takes the answer in.
     pub fn take(&mut self, world: &World, answer: Answer) -> Progress<bool> {
-        self.stage = match (self.stage, answer) {
+        self.stage = match (&mut self.stage, answer) {
             (_, Answer::Unavailable) => return Progress::Failed,
+            (SealStage::Settle(settle), answer) => match (settle.take(&answer), self.row.user) {
+                (Progress::Over(()), Some(_)) => SealStage::Release(GiveBack::release(world, self.row.ticket)),
+                (Progress::Over(()), None) => SealStage::Raise,
+                (Progress::More, _) => return Progress::More,
+                (Progress::Failed, _) => return Progress::Failed,
+            },
+            (SealStage::Release(give_back), answer) => match give_back.take(&answer) {
+                Progress::Over(()) => SealStage::Raise,
+                Progress::More => return Progress::More,
+                Progress::Failed => return Progress::Failed,
+            },
             (SealStage::Raise, Answer::Appended(Appended::Lost)) => SealStage::Messages,
             (SealStage::Messages, Answer::Fold(Some(fold))) => {
                 self.fold = rebuilt(world, &self.row, *fold);
@@ -164,7 +185,7 @@ impl Seal {
 
 /// `seal::end_without_worker`. Over with the turns that may run now, or `None` if the turn ended
 /// or was claimed meanwhile.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EndWithoutWorker {
     turn: TurnId,
     row: TurnRow,
@@ -174,8 +195,7 @@ pub struct EndWithoutWorker {
     next: Turns,
 }
 
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::large_enum_variant, reason = "kept in place, for speed")]
+#[derive(Debug, Clone)]
 enum EndStage {
     Seize,
     Raise,

@@ -25,6 +25,8 @@ pub enum Fault {
     LoseStream,
     /// Redis comes back without the newest chunks of a stream.
     LoseTail,
+    /// Redis loses what users have used and reserved.
+    LoseCounters,
     /// The broker loses a message.
     LoseMessage,
     /// A message about some turn comes again: an operator moved the dead letters back.
@@ -37,7 +39,7 @@ pub enum Fault {
     Outage,
 }
 
-const ALL: [Fault; 11] = [
+const ALL: [Fault; 12] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Terminate,
@@ -45,6 +47,7 @@ const ALL: [Fault; 11] = [
     Fault::CutLock,
     Fault::LoseStream,
     Fault::LoseTail,
+    Fault::LoseCounters,
     Fault::LoseMessage,
     Fault::StrayMessage,
     Fault::Hang,
@@ -113,6 +116,12 @@ impl Scheduler {
                     Fault::LoseStream => world.streams.lose(turn.at()),
                     _ => world.streams.lose_tail(turn.at(), 1 + world.dice.below(5)),
                 }
+            }
+            Fault::LoseCounters => {
+                world.say(|| "Redis loses the counters".to_owned());
+                let mechanisms = world.db.mechanisms;
+                world.windows.reset(mechanisms);
+                world.laws.lose_counters();
             }
             Fault::LoseMessage => {
                 if !world.broker.ready.is_empty() {

@@ -32,6 +32,7 @@ impl Scheduler {
         if self.world.laws.broken().is_none() {
             let world = &mut self.world;
             world.laws.judge_rest(&world.db, &world.streams, &world.scripts);
+            world.laws.judge_counters(&world.db, &world.windows);
         }
     }
 
@@ -132,6 +133,9 @@ impl Scheduler {
         let over = |task: &crate::process::Task| task.work.is_loop() && task.parked.is_none();
         world.db.rows().all(|(_, row)| row.status.is_terminal() && row.sealed)
             && world.db.outbox.iter().all(Option::is_none)
+            && world.db.unsettled.is_empty()
+            && world.windows.held.iter().all(Option::is_none)
+            && world.windows.noted.iter().all(Option::is_none)
             && world.broker.ready.is_empty()
             && world.broker.unsettled.is_empty()
             && world.processes.iter().all(|process| process.running.iter().all(Option::is_none))
@@ -143,7 +147,13 @@ impl Scheduler {
         let rows: Vec<_> = world.db.rows().filter(|(_, row)| !row.status.is_terminal() || !row.sealed).collect();
         let tasks: Vec<_> = world.tasks.iter().flatten().filter(|task| !task.work.is_loop()).collect();
         let tasks: Vec<_> = tasks.iter().map(|task| (task.process, name_of(&task.work))).collect();
-        format!("{rows:?}, {tasks:?}, outbox {:?}, {:?}", world.db.outbox, world.broker)
+        let (unsettled, held, noted) = (&world.db.unsettled, &world.windows.held, &world.windows.noted);
+        let held: Vec<_> = held.iter().enumerate().filter_map(|(at, held)| Some((at, (*held)?))).collect();
+        let noted: Vec<_> = noted.iter().enumerate().filter_map(|(at, noted)| Some((at, (*noted)?))).collect();
+        format!(
+            "{rows:?}, {tasks:?}, outbox {:?}, {:?}, unsettled {unsettled:?}, reserved {held:?}, noted {noted:?}",
+            world.db.outbox, world.broker
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Plan, Scheduler};
 use crate::model::database::{Key, NewTurn, OnBusy};
-use crate::model::{ProcessId, TURNS, TurnId};
+use crate::model::{ProcessId, TURNS, Ticket, TurnId};
 use crate::process::cancel::Cancel;
 use crate::process::submit::{Edit, Submit};
 use crate::process::{Kind, Process, Stage, Work};
@@ -90,7 +90,7 @@ impl Scheduler {
             Key::new(session, user, key, body)
         });
         let text = self.world.new_piece();
-        NewTurn { session, user, text, on_busy, key }
+        NewTurn { ticket: Ticket(0), session, user, text, on_busy, key }
     }
 
     fn any_api(&mut self) -> Option<ProcessId> {

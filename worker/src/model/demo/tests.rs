@@ -98,6 +98,13 @@ async fn it_knows_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_note_of_the_system_is_answered_like_a_message() {
+    let note = message(Role::System, vec![text("what did I say first?")]);
+    let answer = said(vec![user("my first word is crab"), assistant("fine"), note]).await;
+    assert!(answer.contains("crab"), "{answer}");
+}
+
+#[tokio::test]
 async fn it_sees_the_page() {
     let page = Part::Context { url: "https://shop.example/cart".into(), content: "3 apples".into() };
     let answer = said(vec![message(Role::User, vec![page, text("What does this page say?")])]).await;

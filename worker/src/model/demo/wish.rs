@@ -88,7 +88,10 @@ pub(super) fn wishes(text: &str, tools: &[ToolSpec]) -> Wishes {
     // ASCII only: positions in both must be the same.
     let lower = text.to_ascii_lowercase();
     let message = Message { text: &text, lower: &lower };
-    let mut wanted = message.by_name(tools);
+    let mut wanted: Vec<Wanted> = message.of_server().into_iter().collect();
+    if wanted.is_empty() {
+        wanted = message.by_name(tools);
+    }
     if wanted.is_empty() {
         wanted = message.by_phrase();
     }
@@ -111,6 +114,29 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// "List the tools of https://…", "call the tool NAME of https://… with {…}".
+    fn of_server(&self) -> Option<Wanted> {
+        let listed = ["list the tools of ", "list tools of ", "show the tools of ", "what are the tools of "];
+        let (address, tool_name) = if let Some(rest) = listed.iter().find_map(|phrase| self.after(phrase)) {
+            (rest, None)
+        } else {
+            let rest = self.after("the tool ")?;
+            let name = word(rest);
+            (rest.split_once(name)?.1.trim_start_matches(['`', '"', '”']).strip_prefix(" of ")?, Some(name))
+        };
+        let address = address.strip_prefix("the server ").unwrap_or(address);
+        let server_url = word(address);
+        if !server_url.starts_with("http://") && !server_url.starts_with("https://") {
+            return None;
+        }
+        let mut arguments = json!({"server_url": server_url});
+        if let (Some(name), Some(fields)) = (tool_name, arguments.as_object_mut()) {
+            fields.insert("tool_name".into(), name.into());
+            fields.insert("tool_arguments".into(), object_in(address));
+        }
+        Some(("run_mcp_tool".into(), arguments))
+    }
+
     /// "Use the tool NAME with {…}", for any tool.
     fn by_name(&self, tools: &[ToolSpec]) -> Vec<Wanted> {
         if !["use ", "call ", "invoke "].iter().any(|verb| self.lower.contains(verb)) {
@@ -287,6 +313,7 @@ mod tests {
         "bash_exec",
         "search_docs",
         "web_fetch",
+        "run_mcp_tool",
         "find_block",
         "my_tool",
         "my_tool_two",
@@ -343,6 +370,19 @@ mod tests {
             [("my_tool".into(), json!({"a": {"b": "}"}}))]
         );
         assert_eq!(ask("Call `my_tool_two`"), [("my_tool_two".into(), json!({}))]);
+    }
+
+    #[test]
+    fn servers_are_asked_for_their_tools() {
+        let listed = [("run_mcp_tool".to_owned(), json!({"server_url": "https://mcp.example.org/mcp"}))];
+        assert_eq!(ask("List the tools of https://mcp.example.org/mcp."), listed);
+        assert_eq!(ask("Please list the tools of the server `https://mcp.example.org/mcp`"), listed);
+        let called = json!({"server_url": "http://a.example:1/x", "tool_name": "echo", "tool_arguments": {"a": "}"}});
+        assert_eq!(
+            ask("Call the tool `echo` of http://a.example:1/x with {\"a\": \"}\"}"),
+            [("run_mcp_tool".into(), called)]
+        );
+        assert_eq!(ask("list the tools of the trade"), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// How much has not come to rest.
 pub const UNSETTLED: &str = "SELECT (SELECT count(*) FROM turns WHERE status IN ('queued', 'running') OR NOT sealed) \
-     + (SELECT count(*) FROM outbox)";
+     + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM unsettled_steps)";
 
 /// Queries that must find nothing, and what it means if they do.
 pub const NEVER: &[(&str, &str)] = &[
@@ -19,6 +19,10 @@ pub const NEVER: &[(&str, &str)] = &[
          FROM turns WHERE status IN ('queued', 'running')",
     ),
     ("an outbox entry was left", "SELECT concat_ws(' ', turn_id, 'due', due_at, 'publishes', publishes) FROM outbox"),
+    (
+        "usage was never counted",
+        "SELECT concat_ws(' ', user_id, turn_id, 'step', step, 'due', due_at) FROM unsettled_steps",
+    ),
     (
         "a stream lacks its last chunk",
         "SELECT concat_ws(' ', id, status, 'attempt', attempt) FROM turns WHERE finished_at IS NOT NULL AND NOT sealed",

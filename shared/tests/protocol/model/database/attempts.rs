@@ -271,6 +271,7 @@ impl Database {
         let session = row.session;
         let end = end.map(|end| self.set_end(turn, end));
         self.steps.push(StepRow { turn, step: step.step, used: step.used, estimated: step.estimated });
+        self.note_unsettled(turn, step.step, step.used);
         let requested = step.said.calls.iter().map(|id| CallRow {
             turn,
             step: step.step,

@@ -110,6 +110,7 @@ impl Database {
         row.used += used;
         let (session, step) = (row.session, row.steps);
         self.steps.push(StepRow { turn, step, used, estimated: true });
+        self.note_unsettled(turn, step, used);
         self.sessions[session.at()].used += used;
         let said = Said { calls: List::empty(crate::model::CallId(0)), ..*unfinished };
         self.say(turn, Content::Assistant(said));

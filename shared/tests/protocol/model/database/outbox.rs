@@ -1,6 +1,6 @@
 //! Mirrors `shared/src/store/outbox.rs`.
 
-use super::{Database, OutboxRow};
+use super::{Database, OutboxRow, Status};
 use crate::model::{SECOND, Tick, TurnId, Turns};
 
 impl Database {
@@ -14,7 +14,11 @@ impl Database {
                 self.outbox[at] = None;
                 continue;
             }
-            entry.due_at = now + lease * (1 << entry.publishes.min(5));
+            let lapsed = row.status == Status::Running;
+            entry.due_at = match entry.publishes {
+                0..4 if lapsed => now + SECOND * 2 / 5,
+                publishes => now + lease * (1 << publishes.saturating_sub(if lapsed { 4 } else { 0 }).min(5)),
+            };
             entry.publishes += 1;
             due.insert(TurnId(u8::try_from(at).unwrap_or(0)));
         }

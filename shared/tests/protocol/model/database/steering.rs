@@ -45,9 +45,9 @@ impl Database {
     }
 
     /// `Store::move_steering`.
-    pub fn move_steering(&mut self, turn: TurnId, attempt: Attempt) -> Result<bool, Refused> {
+    pub fn move_steering(&mut self, turn: TurnId, attempt: Attempt) -> Result<Turns, Refused> {
         let steering = self.find_steering(turn, attempt)?;
         self.move_messages(steering, turn);
-        Ok(!steering.is_empty())
+        Ok(steering)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Broken, Content, DISPATCH_GRACE, Database, KeyRow, MessageRow, OutboxRow, TurnRow};
 use crate::mechanism::Mechanism;
 use crate::model::chunk::Status;
-use crate::model::{SessionId, TurnId, UserId};
+use crate::model::{SessionId, Ticket, TurnId, UserId};
 
 /// `copilot_shared::store::OnBusy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ impl Key {
 /// `copilot_shared::store::NewTurn`, and who submits it where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewTurn {
+    pub ticket: Ticket,
     pub session: SessionId,
     pub user: Option<UserId>,
     pub text: u16,
@@ -153,6 +154,7 @@ impl Database {
         }
         let turn = TurnId(u8::try_from(self.turns.len()).unwrap_or(u8::MAX));
         self.turns.push(TurnRow {
+            ticket: new.ticket,
             session: new.session,
             user: new.user,
             priority: u8::from(matches!(new.on_busy, OnBusy::Interrupt | OnBusy::Steer)),
