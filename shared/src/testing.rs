@@ -48,6 +48,8 @@ pub struct Services {
     pub rabbitmq_prefix: String,
     /// `WORKSPACE_DIR` of this test.
     pub workspace_dir: PathBuf,
+    /// `SANDBOX_DIR` of this test.
+    pub sandbox_dir: PathBuf,
 }
 
 /// Where the servers are.
@@ -96,6 +98,7 @@ impl Services {
             rabbitmq_url: servers.rabbitmq_url,
             redis_prefix: format!("{name}:"),
             workspace_dir: std::env::temp_dir().join(format!("copilot-{name}")),
+            sandbox_dir: std::env::temp_dir().join(format!("copilot-{name}-sandbox")),
             rabbitmq_prefix: name,
         };
         template::copy_as(&services.database, &services.admin_url, SETTINGS).await;
@@ -162,6 +165,7 @@ impl Services {
             ("REDIS_PREFIX", self.redis_prefix.clone()),
             ("RABBITMQ_PREFIX", self.rabbitmq_prefix.clone()),
             ("WORKSPACE_DIR", self.workspace_dir.to_string_lossy().into_owned()),
+            ("SANDBOX_DIR", self.sandbox_dir.to_string_lossy().into_owned()),
         ]
     }
 
@@ -183,10 +187,12 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        if self.workspace_dir.exists()
-            && let Err(error) = std::fs::remove_dir_all(&self.workspace_dir)
-        {
-            tracing::warn!(%error, "a test's files were left behind");
+        for directory in [&self.workspace_dir, &self.sandbox_dir] {
+            if directory.exists()
+                && let Err(error) = std::fs::remove_dir_all(directory)
+            {
+                tracing::warn!(%error, "a test's files were left behind");
+            }
         }
         let (url, database, broker) = (self.admin_url.clone(), self.database.clone(), self.broker());
         // The test's runtime is on its way out, so the cleaning has its own.

@@ -19,14 +19,12 @@ mod mcp_guide;
 mod registered;
 mod run_mcp_tool;
 mod schema;
-mod session_directory;
 mod tool;
 mod web_fetch;
 
 pub use breaker::Breaker;
 pub use context::{Outlet, Preliminary, Resources, ToolContext};
 pub use registered::{CallEnd, SchemaError};
-pub use session_directory::{DirectoryError, SessionDirectory};
 pub use tool::{Access, NoArguments, Tool, ToolFailure};
 
 use registered::{AnyTool, Registered};

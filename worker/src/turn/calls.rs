@@ -96,15 +96,11 @@ pub(super) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs calls: those that may, side by side, the others one by one after them. False if the
-    /// user stopped them; what runs then is dropped, and with it whatever it had started.
+    /// Runs calls in the model's order: neighbours that may, side by side. False if the user stopped
+    /// them; what runs then is dropped, and with it whatever it had started.
     pub(super) async fn run(mut self, calls: Vec<Call>) -> Result<bool, Stopped> {
         let tools = &self.worker.tools;
-        let (parallel, alone): (Vec<Call>, Vec<Call>) =
-            calls.into_iter().partition(|call| tools.concurrency(&call.name) == Concurrency::Parallel);
-        let groups =
-            parallel.chunks(MAX_PARALLEL).map(<[Call]>::to_vec).chain(alone.into_iter().map(|call| vec![call]));
-        for group in groups.collect::<Vec<_>>() {
+        for group in groups(calls, |call| tools.concurrency(&call.name)) {
             let ids: Vec<ToolCallId> = group.iter().map(|call| call.id.clone()).collect();
             self.persistence.start_calls(&ids).await?;
             if !self.run_group(group).await? {
@@ -190,6 +186,22 @@ impl Runner<'_> {
     }
 }
 
+/// Calls that run together. One that runs alone may build on those before it, such as a file that
+/// they put there, and those after it on what it did.
+fn groups<T>(calls: Vec<T>, concurrency: impl Fn(&T) -> Concurrency) -> Vec<Vec<T>> {
+    let mut groups: Vec<(Concurrency, Vec<T>)> = Vec::new();
+    for call in calls {
+        let kind = concurrency(&call);
+        match groups.last_mut() {
+            Some((Concurrency::Parallel, group)) if kind == Concurrency::Parallel && group.len() < MAX_PARALLEL => {
+                group.push(call);
+            }
+            _ => groups.push((kind, vec![call])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
 /// What a call came to.
 struct Made {
     call: Call,
@@ -220,5 +232,23 @@ fn storable(outcome: ToolOutcome) -> ToolOutcome {
     match outcome {
         ToolOutcome::Output(value) => ToolOutcome::Output(strip_controls_in(value)),
         ToolOutcome::Error(text) => ToolOutcome::Error(strip_controls(&text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouped(calls: &[Concurrency]) -> Vec<Vec<usize>> {
+        groups((0..calls.len()).collect(), |call| calls[*call])
+    }
+
+    #[test]
+    fn one_that_runs_alone_waits_for_those_before_it_and_is_waited_for() {
+        use Concurrency::{Alone, Parallel};
+        assert_eq!(grouped(&[Parallel, Parallel, Alone, Parallel]), [vec![0, 1], vec![2], vec![3]]);
+        assert_eq!(grouped(&[Alone, Alone]), [[0], [1]]);
+        assert_eq!(grouped(&[Parallel; MAX_PARALLEL + 1]).iter().map(Vec::len).collect::<Vec<_>>(), [MAX_PARALLEL, 1]);
+        assert!(grouped(&[]).is_empty());
     }
 }

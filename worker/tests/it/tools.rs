@@ -4,7 +4,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use copilot_shared::turn::TurnStatus;
 use copilot_worker::model::config::Provider;
-use copilot_worker::tools::SessionDirectory;
 use serde_json::{Value, json};
 
 use crate::provider::{Step, end, event, head};
@@ -129,7 +128,33 @@ async fn a_file_goes_to_the_sessions_directory_and_back() {
     assert_eq!(outcomes[1]["size_bytes"], 60_000);
     let copy = scene.files.find(&ann(), file_id(&outcomes[1])).await.unwrap().unwrap();
     assert_eq!(scene.files.read_whole(&copy, 60_000).await.unwrap().unwrap(), big);
-    std::fs::remove_dir_all(SessionDirectory::of(scene.session).path()).unwrap();
+}
+
+#[tokio::test]
+async fn commands_and_workspace_tools_share_the_sessions_directory() {
+    let bash = |command: &str| ("bash_exec", json!({"command": command}));
+    let answers = vec![
+        calls(&[
+            ("read_workspace_file", json!({"path": "in.csv", "save_to_path": "/home/user/data/in.csv"})),
+            bash("mkdir -p out && sort data/in.csv > out/sorted.csv && echo more >> data/in.csv && touch data/mine"),
+            ("write_workspace_file", json!({"filename": "sorted.csv", "source_path": "out/sorted.csv"})),
+            bash("ln -s /etc/passwd link; cat data/in.csv"),
+            ("write_workspace_file", json!({"filename": "stolen", "source_path": "link"})),
+        ]),
+        says("done"),
+    ];
+    let scene = Scene::start(Provider::Openai, answers, &[]).await;
+    scene.file("in.csv", "b\na\n").await;
+    let (_, history) = scene.turn("go", &[]).await;
+    let outcomes: Vec<Value> = outcomes(&history).into_iter().map(|outcome| outcome.unwrap()).collect();
+    if outcomes[1]["error"] == "sandbox_unavailable" && std::env::var_os("COPILOT_SKIP_SANDBOX").is_some() {
+        return;
+    }
+    assert_eq!(outcomes[1]["exit_code"], 0, "what was saved is the command's own, as is its directory: {outcomes:?}");
+    let sorted = scene.files.find(&ann(), file_id(&outcomes[2])).await.unwrap().unwrap();
+    assert_eq!(scene.files.read_whole(&sorted, 100).await.unwrap().unwrap(), "a\nb\n");
+    assert_eq!(outcomes[3]["stdout"], "b\na\nmore\n");
+    assert_eq!(outcomes[4]["error"], "source_unreadable", "a link leads nowhere");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use copilot_shared::id::{FileId, MessageId, SessionId, ToolCallId, TurnId, UserId};
-use copilot_shared::message::{HistoryMessage, Part, ToolOutcome};
+use copilot_shared::message::{HistoryMessage, Part, Speaker, ToolOutcome};
 use copilot_shared::session::Caller;
 use copilot_shared::store::{NewTurn, OnBusy, Store, Submitted};
 use copilot_shared::testing::{Services, eventually};
@@ -74,7 +74,15 @@ impl Scene {
             size_bytes: file.size_bytes,
         }));
         let (id, message_id) = (TurnId::generate(), MessageId::generate());
-        let new = NewTurn { id, message_id, parts, on_busy: OnBusy::Enqueue, idempotency: None };
+        let new = NewTurn {
+            id,
+            message_id,
+            parts,
+            on_busy: OnBusy::Enqueue,
+            ui_id: None,
+            speaker: Speaker::User,
+            idempotency: None,
+        };
         match self.store.submit(self.session, &self.ann, &new).await.unwrap() {
             Submitted::Ready(turn) => {
                 self.services.publisher().publish_turn(turn.id).await.unwrap();

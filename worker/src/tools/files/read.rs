@@ -12,7 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{look_up, not_found, preview};
-use crate::tools::{Access, DirectoryError, SessionDirectory, Tool, ToolContext, ToolFailure};
+use crate::sandbox::SessionFileError;
+use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 /// Larger files are not given whole.
 const INLINE_BYTES: i64 = 32 * 1024;
@@ -141,13 +142,23 @@ async fn metadata(context: &ToolContext, file: &File) -> Result<ToolAnswer, Tool
 /// Copies the file into the session's directory.
 async fn save(context: &ToolContext, file: &File, path: &str) -> Result<(), ToolFailure> {
     let mut reader = open(context, file, None).await?;
-    let directory = SessionDirectory::of(context.session_id);
-    let refused = |error: DirectoryError| ToolFailure::refused("invalid_save_path", error.to_string());
-    let mut writing = directory.create(path).await.map_err(refused)?;
+    let size = u64::try_from(file.size_bytes).unwrap_or(0);
+    let sandbox = &context.resources.sandbox;
+    let mut saving = sandbox.save(context.session_id, path, size).await.map_err(unsaved)?;
     while let Some(piece) = reader.next().await {
-        writing.write(piece?).await?;
+        saving.write(piece?).await.map_err(unsaved)?;
     }
-    Ok(writing.finish().await?)
+    saving.finish().await.map_err(unsaved)
+}
+
+fn unsaved(error: SessionFileError) -> ToolFailure {
+    match error {
+        SessionFileError::Outside | SessionFileError::Missing | SessionFileError::NoFile => {
+            ToolFailure::refused("invalid_save_path", error.to_string())
+        }
+        SessionFileError::Full => ToolFailure::refused("directory_full", error.to_string()),
+        SessionFileError::System(_) => error.into(),
+    }
 }
 
 async fn open(context: &ToolContext, file: &File, part: Option<Range<u64>>) -> Result<BlobReader, ToolFailure> {

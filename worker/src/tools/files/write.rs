@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{invalid_path, preview, unwritten};
-use crate::tools::{Access, DirectoryError, SessionDirectory, Tool, ToolContext, ToolFailure};
+use crate::sandbox::SessionFileError;
+use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 /// Bytes of the preview.
 const PREVIEW_BYTES: usize = 200;
@@ -102,8 +103,8 @@ fn source(arguments: Arguments) -> Result<Source, ToolFailure> {
 
 /// Copies a file of the session's directory, piece by piece.
 async fn copy(context: &ToolContext, target: Target, path: String) -> Result<ToolAnswer, ToolFailure> {
-    let refused = |error: DirectoryError| ToolFailure::refused("source_unreadable", error.to_string());
-    let mut pieces = SessionDirectory::of(context.session_id).read(&path).await.map_err(refused)?;
+    let refused = |error: SessionFileError| ToolFailure::refused("source_unreadable", error.to_string());
+    let mut pieces = context.resources.sandbox.open(context.session_id, &path).await.map_err(refused)?;
     let mime_type = target.mime_type.clone();
     let begun = context.resources.workspaces.begin(context.user()?, target, Some(pieces.size())).await;
     let mut upload = begun.map_err(unwritten)?;
