@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use crate::id::{FileId, PartId, ToolCallId};
 
+mod files;
+
+pub use files::{LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, file_line, shown_bytes, told_text};
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
@@ -128,7 +132,7 @@ pub enum ToolOutcome {
     Error(String),
 }
 
-/// The text of a message: its text parts, joined.
+/// The text of a message as it was written: its text parts, joined.
 pub fn text_of(parts: &[Part]) -> String {
     parts
         .iter()

@@ -2,7 +2,7 @@
 
 use copilot_shared::analytics::Event;
 use copilot_shared::id::{FileId, MessageId, TurnId, UiMessageId};
-use copilot_shared::message::{Part, Speaker, text_of};
+use copilot_shared::message::{Part, Speaker, file_line, shown_bytes, told_text};
 use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
@@ -13,7 +13,7 @@ use copilot_shared::workspace::{File, WorkspaceError};
 use sha2::{Digest, Sha256};
 
 use super::App;
-use super::attachments::{InlineFile, enriched, part};
+use super::attachments::{InlineFile, part};
 use super::regenerate_turn::Regeneration;
 use crate::relay::{Frames, Start};
 
@@ -81,6 +81,9 @@ pub enum SubmitTurnError {
     /// A file that came with it cannot be taken here.
     #[error("files cannot be sent with a message here")]
     UnsupportedFile,
+    /// It says nothing, and the files that it names are nobody's.
+    #[error("the message is blank")]
+    Blank,
     /// A file that came with it was not stored.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -133,6 +136,9 @@ impl App {
         }
         let user = caller.user_id();
         let files = Box::pin(self.attach_files(session.id, user, &submission.file_ids, &submission.files)).await?;
+        if files.files.is_empty() && submission.text.trim().is_empty() {
+            return Err(SubmitTurnError::Blank);
+        }
         let new = new_turn(&submission, &files.files, idempotency);
         let write = Box::pin(self.write(session, caller, &new, &submission));
         let reserves = Reserves { turn: new.id, said: new.parts.iter().map(said_chars).sum() };
@@ -196,7 +202,7 @@ impl App {
             Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
             Submitted::Repeated(_) => return,
         };
-        let message_length = text_of(&new.parts).chars().count();
+        let message_length = told_text(&new.parts).chars().count();
         self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
     }
 
@@ -259,11 +265,13 @@ impl App {
     }
 }
 
+/// What a part costs a model, about, in bytes of text.
 fn said_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::Context { url, content } => url.len() + content.len(),
-        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::File { .. } => 0,
+        Part::File { .. } => shown_bytes(part) + file_line(part).map_or(0, |line| line.len()),
+        Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => 0,
     }
 }
 
@@ -288,8 +296,10 @@ fn idempotency(session: &Session, submission: &Submission) -> Option<Idempotency
 
 fn new_turn(submission: &Submission, files: &[File], idempotency: Option<Idempotency>) -> NewTurn {
     let context = submission.context.clone().map(|(url, content)| Part::Context { url, content });
-    let text = Part::Text { id: None, text: enriched(&submission.text, files) };
-    let parts: Vec<Part> = context.into_iter().chain([text]).chain(files.iter().map(part)).collect();
+    // A message may be nothing but its files.
+    let text = Some(submission.text.clone()).filter(|text| !text.trim().is_empty());
+    let text = text.map(|text| Part::Text { id: None, text });
+    let parts: Vec<Part> = context.into_iter().chain(text).chain(files.iter().map(part)).collect();
     let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
     NewTurn {
         id: TurnId::generate(),

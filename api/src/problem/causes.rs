@@ -264,6 +264,9 @@ impl From<SubmitTurnError> for Problem {
                 let detail = "Files cannot be sent with a message of an anonymous session.";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::UnsupportedPart, detail)
             }
+            SubmitTurnError::Blank => {
+                Self::invalid(FieldError::in_body("messages", "value_error", "Message must not be blank"))
+            }
             SubmitTurnError::Workspace(error) => error.into(),
         }
     }

@@ -43,6 +43,11 @@ pub(super) struct UploadFileResponse {
     size_bytes: i64,
 }
 
+/// Where a file can be downloaded.
+pub(super) fn download_url(file: FileId) -> String {
+    format!("/api/workspace/files/{file}/download")
+}
+
 /// A file in a list.
 #[derive(Debug, Object)]
 pub(super) struct FileResponse {

@@ -122,3 +122,54 @@ async fn ids_of_nobody_and_of_others_are_left_out() {
     assert!(said(&api, &other).await[0].contains("- a.txt (text/plain, 0.0 KB)"));
     assert_eq!(files(&api).await["total"], 1);
 }
+
+#[tokio::test]
+async fn a_message_that_is_written_anew_keeps_the_files_that_the_history_shows() {
+    let api = Api::start().await;
+    let session = api.session("ann").await;
+    submit(&api, &session, &ui("Look", &[("a.txt", HELLO)], Uuid::new_v4())).await.ok();
+    let turns = api.get(format!("{session}/turns")).by("ann").send().await.ok();
+    api.answer(turns["turns"][0]["id"].as_str().unwrap().parse().unwrap(), "I see").await;
+
+    let shown = api.get(format!("{session}?format=ui")).by("ann").send().await.ok();
+    let question = &shown["messages"][0];
+    let id = files(&api).await["files"][0]["file_id"].as_str().unwrap().to_owned();
+    let url = format!("/api/workspace/files/{id}/download");
+    assert_eq!(
+        question["parts"],
+        json!([
+            {"type": "text", "text": "Look"},
+            {"type": "file", "mediaType": "text/plain", "filename": "a.txt", "url": url},
+        ]),
+        "what the model is told of the file is not what the user wrote"
+    );
+    let loaded = api.get(&url).by("ann").send().await;
+    assert_eq!((loaded.status, loaded.text.as_str()), (200, "hello"));
+
+    // The id of the client's own making is unknown here: what it says is compared.
+    let mut again = question.clone();
+    again["id"] = json!("unknown");
+    let body = json!({"id": "x", "messages": [again], "trigger": "regenerate-message"});
+    submit(&api, &session, &body).await.ok();
+
+    let mut edited = question.clone();
+    edited["parts"][0]["text"] = json!("Look again");
+    let body = json!({"id": "x", "messages": [edited], "trigger": "submit-message", "messageId": question["id"]});
+    submit(&api, &session, &body).await.ok();
+    let detail = api.get(&session).by("ann").send().await.ok();
+    let messages = detail["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 1, "{detail}");
+    assert!(messages[0]["content"].as_str().unwrap().starts_with("Look again\n\n[Attached files]\n- a.txt"));
+    assert_eq!(messages[0]["files"][0]["file_id"], json!(id));
+    assert_eq!(files(&api).await["total"], 1);
+    let kept = "SELECT count(*) FROM messages WHERE superseded_at IS NOT NULL AND parts @> '[{\"type\": \"file\"}]'";
+    assert_eq!(api.services.count(kept).await, 1, "what was taken back keeps its files");
+}
+
+#[tokio::test]
+async fn a_message_of_files_that_are_nobodys_is_blank() {
+    let api = Api::start().await;
+    let session = api.session("ann").await;
+    let url = format!("workspace://{}", Uuid::new_v4());
+    submit(&api, &session, &ui("", &[("a.txt", &url)], Uuid::new_v4())).await.refused(422, "validation_error");
+}

@@ -41,10 +41,10 @@ fn line(message: &HistoryMessage) -> String {
 fn said(part: &Part) -> Option<String> {
     let text = match part {
         // Thoughts are long, and what came of them was said.
-        Part::Reasoning { .. } | Part::Compaction { .. } | Part::File { .. } => return None,
+        Part::Reasoning { .. } | Part::Compaction { .. } => return None,
         Part::ToolCall { name, input, .. } => format!("[calls {name} with {input}]"),
         Part::Context { url, content } => format!("[looks at {url}: {content}]"),
-        other @ (Part::Text { .. } | Part::ToolResult { .. }) => text_of(other).into_owned(),
+        other @ (Part::Text { .. } | Part::ToolResult { .. } | Part::File { .. }) => text_of(other).into_owned(),
     };
     let text = super::truncate::middle_out(&text, LONGEST_MESSAGE);
     (!text.trim().is_empty()).then_some(text)

@@ -9,17 +9,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use copilot_shared::id::{FileId, UserId};
-use copilot_shared::message::{HistoryMessage, Part, Role};
+use copilot_shared::message::{HistoryMessage, LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, Part, Role};
 use copilot_shared::workspace::{File, Workspaces, is_image, is_text};
 
 use crate::model::files::{AttachedFile, AttachedFiles, Image};
 
-/// Larger pictures are not shown (`usage-tools.md` §5.4).
-const MAX_IMAGE: usize = 20 << 20;
 /// Bytes of all pictures of a call; the newest come first.
 const MAX_IMAGES: usize = 24 << 20;
-/// Longer texts are left to `read_workspace_file`.
-const MAX_TEXT: usize = 32 << 10;
 /// Bytes of all texts of a call; the newest come first.
 const MAX_TEXTS: usize = 128 << 10;
 /// How long all of it may take.
@@ -84,9 +80,9 @@ fn select(files: Vec<File>, sight: Sight) -> Vec<(File, Kind)> {
     for file in files {
         let size = usize::try_from(file.size_bytes).unwrap_or(usize::MAX);
         let (kind, longest, left) = if sight == Sight::Seeing && is_image(&file.mime_type) {
-            (Kind::Image, MAX_IMAGE, &mut images)
+            (Kind::Image, LARGEST_SHOWN_PICTURE, &mut images)
         } else if is_text(&file.mime_type) {
-            (Kind::Text, MAX_TEXT, &mut texts)
+            (Kind::Text, LONGEST_SHOWN_TEXT, &mut texts)
         } else {
             continue;
         };
@@ -99,7 +95,7 @@ fn select(files: Vec<File>, sight: Sight) -> Vec<(File, Kind)> {
 }
 
 async fn read_one(workspaces: &Workspaces, file: &File, kind: Kind) -> Option<AttachedFile> {
-    let read = workspaces.read_whole(file, MAX_IMAGE).await;
+    let read = workspaces.read_whole(file, LARGEST_SHOWN_PICTURE).await;
     let bytes = match read {
         Ok(bytes) => bytes?,
         Err(error) => {
@@ -152,6 +148,6 @@ mod tests {
         let files =
             vec![file("new.png", 15 << 20), file("big.png", 21 << 20), file("old.png", 15 << 20), file("small.png", 1)];
         assert_eq!(names(files, Sight::Seeing), ["new.png", "small.png"]);
-        assert!(names(vec![file("long.txt", MAX_TEXT + 1)], Sight::Seeing).is_empty());
+        assert!(names(vec![file("long.txt", LONGEST_SHOWN_TEXT + 1)], Sight::Seeing).is_empty());
     }
 }

@@ -303,7 +303,7 @@ fn looks_like_a_file(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const TOOLS: [&str; 12] = [
+    const TOOLS: [&str; 13] = [
         "get_current_time",
         "calculator",
         "list_workspace_files",
