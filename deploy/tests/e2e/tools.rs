@@ -23,7 +23,9 @@ fn outputs(chunks: &[Chunk]) -> Vec<Result<Value, String>> {
     chunks
         .iter()
         .filter_map(|chunk| match chunk {
-            Chunk::ToolOutputAvailable { output, .. } => Some(Ok(serde_json::from_str(output.as_str()?).unwrap())),
+            Chunk::ToolOutputAvailable { output, preliminary: None, .. } => {
+                Some(Ok(serde_json::from_str(output.as_str()?).unwrap()))
+            }
             Chunk::ToolOutputError { error_text, .. } => Some(Err(error_text.clone())),
             _ => None,
         })
@@ -69,6 +71,32 @@ async fn an_uploaded_file_belongs_to_a_message_and_outlives_its_session() {
     assert!(deleted.status().is_success());
     let loaded = ann.request(Method::GET, &format!("/../workspace/files/{id}/download")).send().await.unwrap();
     assert_eq!(loaded.bytes().await.unwrap().len(), 1536);
+}
+
+#[tokio::test]
+async fn what_commands_make_becomes_the_users_and_goes_back() {
+    let system = System::start(1, 1).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let tool = |name: &str, arguments: Value| format!("demo:tool={name},args={arguments}");
+    let script = [
+        tool("bash_exec", json!({"command": "mkdir out && printf 'b\\na\\n' | sort > out/list"})),
+        tool("write_workspace_file", json!({"filename": "list.txt", "source_path": "out/list"})),
+        tool("read_workspace_file", json!({"path": "list.txt", "save_to_path": "again/list.txt"})),
+        tool(
+            "bash_exec",
+            json!({"command": "diff out/list again/list.txt && echo c >> again/list.txt && cat again/*"}),
+        ),
+    ];
+    let rest = ann.send(&session, &script.join(" ")).await.rest().await;
+    assert!(rest.done);
+    let outputs: Vec<Value> = outputs(&rest.chunks()).into_iter().map(|output| output.unwrap()).collect();
+    if outputs[0]["error"] == "sandbox_unavailable" && std::env::var_os("COPILOT_SKIP_SANDBOX").is_some() {
+        return;
+    }
+    assert_eq!(outputs.len(), 4, "{outputs:?}");
+    assert_eq!(outputs[1]["size_bytes"], 4);
+    assert_eq!(outputs[3]["stdout"], "a\nb\nc\n", "what a tool puts there is the command's own: {outputs:?}");
 }
 
 /// Holds something in the database until it is told to let go, so that a tool waits in the middle.

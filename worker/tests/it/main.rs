@@ -1,6 +1,8 @@
 //! The worker against real servers: every module here is one of them.
 
 #[cfg(test)]
+mod abandoned;
+#[cfg(test)]
 mod anthropic;
 #[cfg(test)]
 mod mcp;
