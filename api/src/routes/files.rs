@@ -212,7 +212,9 @@ impl FileRoutes {
         Ok(Json(ListFilesResponse { files: files.into_iter().map(FileResponse::from).collect(), total }))
     }
 
-    /// Download a file, or a part of it
+    /// Download a file
+    ///
+    /// Or a part of it. It comes as an attachment, whatever its type.
     #[oai(path = "/files/:id/download", method = "get", operation_id = "download_file")]
     async fn download(
         &self,
@@ -239,6 +241,8 @@ impl FileRoutes {
     }
 
     /// Delete a file
+    ///
+    /// For good. Messages that name it stay as they are.
     #[oai(path = "/files/:id", method = "delete", operation_id = "delete_file")]
     async fn delete(
         &self,
@@ -251,7 +255,9 @@ impl FileRoutes {
         Ok(Json(DeleteFileResponse { deleted: true }))
     }
 
-    /// What the caller's files take up
+    /// Get the storage usage
+    ///
+    /// What the caller's files take up, and may.
     #[oai(path = "/storage/usage", method = "get", operation_id = "get_storage_usage")]
     async fn usage(
         &self,

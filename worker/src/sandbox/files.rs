@@ -131,9 +131,11 @@ fn settle(home: &Path, arriving: &Arriving, place: &Path) -> io::Result<()> {
 
 /// Commands run as another user where this process is root.
 fn belongs_to_commands(file: &impl std::os::fd::AsFd) -> io::Result<()> {
-    use rustix::fs::{Gid, Uid};
+    use rustix::fs::{AtFlags, Gid, Uid};
     let Some(id) = launch::lesser_user() else { return Ok(()) };
-    Ok(rustix::fs::fchown(file, Some(Uid::from_raw(id)), Some(Gid::from_raw(id)))?)
+    // By the handle alone: a directory's is none that `fchown` takes, and a path could lead elsewhere.
+    let owner = (Some(Uid::from_raw(id)), Some(Gid::from_raw(id)));
+    Ok(rustix::fs::chownat(file, "", owner.0, owner.1, AtFlags::EMPTY_PATH)?)
 }
 
 async fn blocking<T: Send + 'static, E: Into<SessionFileError> + Send + 'static>(

@@ -75,7 +75,11 @@ impl ApiResponse for Download {
         MetaResponses {
             responses: vec![
                 response(200, "The file", headers(&[])),
-                response(206, "The part of the file that was asked for", headers(&["Content-Range"])),
+                response(
+                    206,
+                    "The part of the file that was asked for",
+                    headers(&[("Content-Range", "Which bytes, and of how many.")]),
+                ),
             ],
         }
     }
@@ -91,11 +95,15 @@ fn response(status: u16, description: &'static str, headers: Vec<MetaHeader>) ->
     MetaResponse { description, status: Some(status), status_range: None, content, headers }
 }
 
-fn headers(more: &[&str]) -> Vec<MetaHeader> {
-    let always = ["Content-Disposition", "Accept-Ranges", "ETag"];
-    let header = |name: &&str| MetaHeader {
+fn headers(more: &[(&str, &str)]) -> Vec<MetaHeader> {
+    let always = [
+        ("Content-Disposition", "`attachment`, and the file's name."),
+        ("Accept-Ranges", "Always `bytes`."),
+        ("ETag", "The hash of the whole file, for `If-Range`."),
+    ];
+    let header = |(name, description): &(&str, &str)| MetaHeader {
         name: (*name).into(),
-        description: None,
+        description: Some((*description).into()),
         required: true,
         deprecated: false,
         schema: String::schema_ref(),
