@@ -15,6 +15,7 @@ use crate::openapi::{self, DocumentError};
 mod admin;
 mod aliases;
 mod credits;
+mod files;
 mod messages;
 mod models;
 mod moment;
@@ -51,6 +52,8 @@ pub enum Tag {
     Usage,
     /// What the caller has and spent, in cents.
     Credits,
+    /// The caller's files.
+    Workspace,
     /// Health, settings, and schemas for code generation.
     Service,
     /// For admins: everybody's turns, limits and credits. Every call is written down.
@@ -80,6 +83,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         understanding::UnderstandingRoutes,
         usage::UsageRoutes,
         credits::CreditRoutes,
+        files::FileRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
         admin::credits::AdminCreditRoutes,

@@ -57,6 +57,10 @@ uuid_id!(
     WorkerId
 );
 uuid_id!(
+    /// All files of a user.
+    WorkspaceId
+);
+uuid_id!(
     /// A file of a user's workspace.
     FileId
 );

@@ -45,6 +45,7 @@ mod turns;
 mod understanding;
 mod usage;
 mod workers;
+mod workspace;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};
 pub use attempts::{Claim, Claimed, Fenced};
@@ -69,6 +70,7 @@ pub use turns::ActiveTurn;
 pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
+pub use workspace::{LooseBlob, PlaceError, Placed};
 
 pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 

@@ -50,7 +50,7 @@ pub enum Repeat {
 pub enum Concurrency {
     /// Yes.
     Parallel,
-    /// No: it runs alone, after the parallel ones, in the model's order.
+    /// No: it runs after those that the model asked for before it, and before those after it.
     Alone,
 }
 

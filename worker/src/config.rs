@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
+use copilot_shared::workspace::WorkspaceConfig;
 use url::Url;
 
 use crate::compaction::Budget;
@@ -16,6 +18,7 @@ use crate::linear::{Linear, LinearKey, LinearSettings};
 use crate::model::config::{ApiKey, ModelConfig, Provider};
 use crate::outbound::AllowList;
 use crate::sandbox::Sandbox;
+use crate::turn::Sight;
 
 /// Messages that are never summed up (`usage-tools.md` §8.4).
 const KEPT_MESSAGES: usize = 15;
@@ -59,6 +62,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Users' files
+    #[command(flatten)]
+    pub workspace: WorkspaceConfig,
     /// What tools may do
     #[command(flatten)]
     pub tools: ToolArgs,
@@ -166,6 +172,9 @@ pub struct ModelArgs {
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary
     #[arg(long, env, hide_env_values = true, default_value_t = 120_000, value_parser = clap::value_parser!(u32).range(500..))]
     pub chat_context_tokens: u32,
+    /// Whether the model can see pictures that belong to a message
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "true", value_parser = BoolishValueParser::new())]
+    pub chat_vision: bool,
     /// Seconds that a provider may stay silent before the call counts as broken
     #[arg(long, env, hide_env_values = true, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub chat_silence_seconds: u64,
@@ -197,6 +206,11 @@ impl ModelArgs {
     /// How much of a conversation the model is told.
     pub fn window(&self) -> Budget {
         Budget { tokens: usize::try_from(self.chat_context_tokens).unwrap_or(usize::MAX), keep: KEPT_MESSAGES }
+    }
+
+    /// Can the model see pictures?
+    pub fn sight(&self) -> Sight {
+        if self.chat_vision { Sight::Seeing } else { Sight::Blind }
     }
 
     /// The model that names sessions, if any does.

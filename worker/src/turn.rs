@@ -11,11 +11,13 @@ use copilot_shared::windows::Then;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::model::files::AttachedFiles;
 use crate::running::Signals;
 use crate::tools::Breaker;
 use crate::worker::Worker;
 
 mod allowance;
+mod attachments;
 mod calls;
 mod persist;
 mod prompt;
@@ -27,6 +29,7 @@ mod title;
 mod writer;
 
 use allowance::Allowance;
+pub use attachments::Sight;
 use persist::Persistence;
 use prompt::Prompt;
 use room::Room;
@@ -228,7 +231,19 @@ impl Attempt {
     }
 
     async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
-        let request = prompt.request(&self.worker, &self.turn);
+        let files = attachments::read(
+            &self.worker.resources.workspaces,
+            self.turn.user_id.as_ref(),
+            &prompt.history,
+            self.worker.sight,
+        );
+        let files = tokio::select! {
+            () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
+            // The call itself then ends as a stopped one.
+            () = self.signals.cancel.cancelled() => AttachedFiles::default(),
+            files = files => files,
+        };
+        let request = prompt.request(&self.worker, &self.turn, files);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::analytics::{Analytics, PostHogError};
+use copilot_shared::blobs::BlobError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
@@ -12,6 +13,7 @@ use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher}
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +26,7 @@ use crate::model::config::ModelConfigError;
 use crate::outbound::Outbound;
 use crate::running::Running;
 use crate::tools::{Resources, SchemaError, Toolbox};
+use crate::turn::Sight;
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -44,6 +47,8 @@ pub struct Worker {
     pub title_model: Option<(Arc<dyn Model>, String)>,
     /// How much of a conversation it is told.
     pub window: Budget,
+    /// Can the model see pictures?
+    pub sight: Sight,
     /// What the model may call.
     pub tools: Toolbox,
     /// What tools may use.
@@ -81,6 +86,9 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Users' files have no place.
+    #[error("WORKSPACE_DIR, or the object store")]
+    Workspace(#[from] BlobError),
     /// Nothing outside can be reached.
     #[error("the TLS of the system cannot be used")]
     Outbound(#[from] reqwest::Error),
@@ -123,6 +131,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let broker = config.servers.broker(&format!("copilot-worker {id}"));
     let publisher = Publisher::new(broker.clone());
     let provider = config.model.provider();
+    let workspaces = config.workspace.workspaces(store.clone())?;
     let title_model = config.model.title_model().map(|name| provider.connect(&name).map(|model| (model, name)));
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let (analytics, events) = config.analytics.start()?;
@@ -136,8 +145,9 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model_name: config.model.chat_model.clone(),
         title_model: title_model.transpose()?,
         window: config.model.window(),
+        sight: config.model.sight(),
         tools: Toolbox::built_in()?,
-        resources: resources(&config.tools, &store)?,
+        resources: resources(&config.tools, &store, &workspaces)?,
         analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
@@ -176,6 +186,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     }));
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
+    background.spawn(workspaces.keep_swept(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
@@ -249,9 +260,10 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
 }
 
 /// What tools may use.
-fn resources(config: &ToolArgs, store: &Store) -> Result<Resources, WorkerError> {
+fn resources(config: &ToolArgs, store: &Store, workspaces: &Workspaces) -> Result<Resources, WorkerError> {
     Ok(Resources {
         store: store.clone(),
+        workspaces: workspaces.clone(),
         outbound: Outbound::new(config.outbound_allow.clone())?,
         sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
         secrets_key: config.secrets_key.clone(),

@@ -25,6 +25,7 @@ mod resume;
 mod servers;
 mod shutdown;
 mod system;
+mod tools;
 mod tracing;
 mod understanding;
 mod unread;

@@ -7,6 +7,7 @@ use copilot_shared::secret::SecretsKey;
 use copilot_shared::store::{Fence, Store};
 use copilot_shared::tool::ToolAnswer;
 use copilot_shared::turn::Attempt;
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -22,6 +23,8 @@ use crate::sandbox::Sandbox;
 pub struct Resources {
     /// PostgreSQL.
     pub store: Store,
+    /// Users' files.
+    pub workspaces: Workspaces,
     /// The way to what a model names outside.
     pub outbound: Outbound,
     /// Where commands run.

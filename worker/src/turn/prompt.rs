@@ -10,6 +10,7 @@ use copilot_shared::understanding::Understanding;
 
 use super::{Persistence, Stopped};
 use crate::model::ModelRequest;
+use crate::model::files::AttachedFiles;
 use crate::worker::Worker;
 
 mod system;
@@ -90,11 +91,12 @@ impl Prompt {
     }
 
     /// The request of the next model call.
-    pub(super) fn request(&self, worker: &Worker, turn: &Turn) -> ModelRequest {
+    pub(super) fn request(&self, worker: &Worker, turn: &Turn, files: AttachedFiles) -> ModelRequest {
         ModelRequest {
             model: worker.model_name.clone(),
             system: self.system.as_ref().to_owned(),
             messages: self.history.clone(),
+            files: Arc::new(files),
             tools: worker.tools.specs(),
             max_output_tokens: None,
             user: turn.user_id.clone(),

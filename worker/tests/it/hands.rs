@@ -47,6 +47,7 @@ impl Running {
         store.submit(session, &owner, &new).await.unwrap();
         let resources = Resources {
             store: store.clone(),
+            workspaces: services.workspaces(1 << 20),
             outbound: Outbound::new("".parse().unwrap()).unwrap(),
             sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
             secrets_key: None,
@@ -94,7 +95,7 @@ impl Running {
     async fn call(&self, attempt: i32, call: &str, tool: &str, input: Value) -> Result<Value, Value> {
         let context = self.context(attempt, call);
         let end = self.toolbox.call(tool, context.clone(), input).await;
-        match end.outcome(&context) {
+        match end.outcome(&context).await {
             ToolOutcome::Output(Value::String(text)) => Ok(serde_json::from_str(&text).unwrap()),
             ToolOutcome::Output(other) => panic!("{other}"),
             ToolOutcome::Error(text) => Err(serde_json::from_str(&text).unwrap()),
