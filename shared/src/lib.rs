@@ -18,6 +18,7 @@ pub mod usage;
 // The edges: PostgreSQL, Redis, RabbitMQ, files, PostHog.
 pub mod analytics;
 pub mod blobs;
+pub mod payment;
 pub mod queue;
 pub mod store;
 pub mod stream;

@@ -18,6 +18,7 @@ use copilot_shared::ledger::{Ledger, Mode};
 use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
 use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
+use copilot_shared::payment::Payments;
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
 use copilot_shared::stream::{Append, Appended, Streams};
@@ -301,6 +302,7 @@ impl Api {
             relay,
             ledger,
             workspaces,
+            payments: Payments::default(),
             analytics,
             usage,
         };
