@@ -147,14 +147,13 @@ impl IntoResponse for Problem {
         let mut body = json!({ "detail": detail, "code": self.code.as_str() });
         if let Some(object) = body.as_object_mut() {
             match self.more {
-                None => {}
+                None | Some(More::Size(_)) => {}
                 Some(More::Turn(turn)) => {
                     object.insert("turn_id".into(), json!(turn));
                 }
                 Some(More::Checkpoint(at)) => {
                     object.insert("checkpoint".into(), json!({ "turn_id": at.turn_id, "sequence": at.sequence }));
                 }
-                Some(More::Size(_)) => {}
             }
         }
         let mut response =

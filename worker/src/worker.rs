@@ -175,15 +175,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
     background.spawn(sweep_sandboxes(worker.resources.clone(), config.tools.sandbox_keep(), stop.clone()));
-    let (seals, steps) = (store.clone(), store.clone());
-    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
-        let store = seals.clone();
-        async move { store.note_sealed(&turns).await }
-    }));
-    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
-        let store = steps.clone();
-        async move { store.note_settled(&settled).await }
-    }));
+    take_notes(&background, &store, sealed_turns, settled_steps, &drained);
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
     background.spawn(workspaces.keep_swept(stop.clone()));
@@ -208,6 +200,25 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     worker.streams.close().await;
     worker.store.close().await;
     if left == 0 { Ok(()) } else { Err(WorkerError::Unclean(left)) }
+}
+
+/// Notes in the rows what turns have done to their streams and counters.
+fn take_notes(
+    background: &TaskTracker,
+    store: &Store,
+    sealed_turns: mpsc::Receiver<TurnId>,
+    settled_steps: mpsc::Receiver<(TurnId, i32)>,
+    drained: &CancellationToken,
+) {
+    let (seals, steps) = (store.clone(), store.clone());
+    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
+        let store = seals.clone();
+        async move { store.note_sealed(&turns).await }
+    }));
+    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
+        let store = steps.clone();
+        async move { store.note_settled(&settled).await }
+    }));
 }
 
 /// How long a turn may take to reach a step boundary once the grace is over, before it is cut.

@@ -99,7 +99,8 @@ impl App {
     ) -> Result<Kept, SubmitTurnError> {
         let path = inline.path(session)?;
         let checksum = inline.hash();
-        let mark: String = checksum.iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+        let digits = checksum.iter().take(MARK / 2).flat_map(|byte| [byte >> 4, byte & 15]);
+        let mark: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
         for path in [path.clone(), path.marked(&mark)] {
             let target = Target { mime_type: inline.mime_type.clone(), ..Target::at(path.clone()) };
             match self.workspaces.write(user, target, inline.content.clone()).await {

@@ -85,12 +85,12 @@ async fn answer(state: &Mutex<State>, mut request: Request) -> Response {
         (Method::POST, None) if query.contains_key("delete") => {
             let text = String::from_utf8(body).unwrap();
             let keys = text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-            let mut deleted = String::new();
+            let mut deleted = Vec::new();
             for name in keys {
                 state.objects.remove(&format!("{}/{name}", key.trim_end_matches('/')));
-                deleted.push_str(&format!("<Deleted><Key>{name}</Key></Deleted>"));
+                deleted.push(format!("<Deleted><Key>{name}</Key></Deleted>"));
             }
-            xml(&format!("<DeleteResult>{deleted}</DeleteResult>"))
+            xml(&format!("<DeleteResult>{}</DeleteResult>", deleted.concat()))
         }
         (Method::DELETE, Some(upload)) => {
             state.uploads.remove(&upload);

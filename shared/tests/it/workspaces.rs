@@ -63,7 +63,7 @@ async fn a_file_is_what_was_written_until_it_is_deleted() {
 #[tokio::test]
 async fn the_quota_is_exact_however_many_write_at_once() {
     let services = Services::isolated().await;
-    let files = services.workspaces(3 * MB as i64 + 1000);
+    let files = services.workspaces((3 << 20) + 1000);
     let uploads = (0..8).map(|n| {
         let files = files.clone();
         async move {
@@ -80,7 +80,7 @@ async fn the_quota_is_exact_however_many_write_at_once() {
     for refusal in refused {
         assert!(matches!(refusal, Err(WorkspaceError::QuotaExceeded(_, Noticed::After))), "{refusal:?}");
     }
-    assert_eq!(files.usage(&ann()).await.unwrap().used_bytes, 3 * MB as i64);
+    assert_eq!(files.usage(&ann()).await.unwrap().used_bytes, 3 << 20);
     eventually("refused bytes are gone", Duration::from_secs(10), || async {
         (loose(&services).await == 0 && blobs_in(&services.workspace_dir) == 3).then_some(())
     })

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::turns::ann;
 
-/// Takes a while to copy.
-const LARGE: usize = 64 << 20;
+/// Takes a while to copy, and is as large as a file may be here.
+const LARGE: usize = 8 << 20;
 
 struct Scene {
     services: Services,

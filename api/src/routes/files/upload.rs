@@ -90,7 +90,7 @@ impl Form {
         F: Future<Output = Result<Upload, Problem>>,
     {
         let mut field = loop {
-            match self.0.next_field().await.map_err(unreadable)? {
+            match self.0.next_field().await.map_err(|error| unreadable(&error))? {
                 Some(field) if field.name() == Some(FIELD) => break field,
                 Some(_) => {}
                 None => return Err(Problem::invalid(FieldError::in_body(FIELD, "missing", "Field required"))),
@@ -121,10 +121,10 @@ impl Form {
 }
 
 async fn next(field: &mut Field<'static>) -> Result<Option<Bytes>, Problem> {
-    field.chunk().await.map_err(unreadable)
+    field.chunk().await.map_err(|error| unreadable(&error))
 }
 
-fn unreadable(error: multer::Error) -> Problem {
-    tracing::debug!(error = &error as &dyn std::error::Error, "a form could not be read");
+fn unreadable(error: &multer::Error) -> Problem {
+    tracing::debug!(error = error as &dyn std::error::Error, "a form could not be read");
     broken("it is malformed, or broke off")
 }
