@@ -87,7 +87,7 @@ impl Way {
             let bytes = &buffer[..count];
             if *self.mode.borrow() == Mode::Holds && bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
                 self.held.send_modify(|held| *held += 1);
-                let _released = self.mode.subscribe().wait_for(|mode| *mode != Mode::Holds).await;
+                self.mode.subscribe().wait_for(|mode| *mode != Mode::Holds).await.unwrap();
             }
             if to.write_all(bytes).await.is_err() {
                 return;
@@ -97,7 +97,7 @@ impl Way {
 
     async fn cut(&self) {
         self.mode.send_replace(Mode::Refuses);
-        let _closed = self.open.subscribe().wait_for(|open| *open == 0).await;
+        self.open.subscribe().wait_for(|open| *open == 0).await.unwrap();
         self.mode.send_replace(Mode::Passes);
     }
 }
