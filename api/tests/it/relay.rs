@@ -173,6 +173,8 @@ async fn a_viewer_that_the_ring_outran_is_cut_off_and_holds_up_nobody() {
     let api = Api::start().await;
     let turn = running(&api).await;
     let relay = Relay::new(api.streams.clone(), api.store.clone(), api.stop.clone()).unwrap();
+    // Else it subscribes twice, and viewers read again what is stored.
+    relay.connected().wait_for(|connected| *connected).await.unwrap();
     let mut last = api.append(&turn, 0, opening(turn.id)).await;
     let mut slow = relay.follow(turn.id, Start::Everything);
     let mut quick = relay.follow(turn.id, Start::Everything);
