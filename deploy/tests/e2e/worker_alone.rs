@@ -230,9 +230,9 @@ async fn a_silent_attempt_stops_once_the_renewal_finds_its_turn_with_another_wor
 async fn a_redelivered_turn_whose_holder_seems_alive_is_looked_at_again() {
     let Scene { services, store, streams, ann, session } = scene().await;
     let mut first = Process::worker(&services, LONG_LEASE).await;
-    let turn = submit(&services, &store, session, &ann, "demo:tokens=100,rate=20,bytes=4").await;
-    eventually("the answer is under way", Duration::from_secs(10), || async {
-        streams.read_fold(turn.id).await.unwrap().filter(|fold| fold.sequence > 3)
+    let turn = submit(&services, &store, session, &ann, "demo:hang").await;
+    eventually("the model is asked", Duration::from_secs(10), || async {
+        streams.read_fold(turn.id).await.unwrap().filter(|fold| fold.steps_begun() == 1)
     })
     .await;
     let mut connection = PgConnection::connect(&services.database_url).await.unwrap();
@@ -253,8 +253,10 @@ async fn a_redelivered_turn_whose_holder_seems_alive_is_looked_at_again() {
     // A worker that looked only once would have looked by now.
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop(lock);
-    let row = ended(&store, &turn).await;
-    assert_eq!((row.status, row.attempt.0), (TurnStatus::Completed, 2));
+    eventually("the turn is taken over", Duration::from_secs(15), || async {
+        store.find_turn(session, turn.id).await.unwrap().filter(|row| row.attempt.0 == 2)
+    })
+    .await;
 }
 
 /// Every write of a step finds the server shutting down, twice.
