@@ -236,8 +236,7 @@ async fn a_redelivered_turn_whose_holder_seems_alive_is_looked_at_again() {
     })
     .await;
     let mut connection = PgConnection::connect(&services.database_url).await.unwrap();
-    let holder: WorkerId =
-        sqlx::query_scalar("SELECT worker_id FROM turns").fetch_one(&mut connection).await.unwrap();
+    let holder: WorkerId = sqlx::query_scalar("SELECT worker_id FROM turns").fetch_one(&mut connection).await.unwrap();
     // Waits for the lock, and has it the moment that the worker dies.
     let heir = store.clone();
     let lock = tokio::spawn(async move { heir.lock_worker(holder).await.unwrap() });
