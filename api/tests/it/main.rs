@@ -30,6 +30,8 @@ mod process;
 #[cfg(test)]
 mod rate_limit;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
 mod sessions;
