@@ -132,7 +132,7 @@ async fn a_message_that_is_written_anew_keeps_the_files_that_the_history_shows()
     api.answer(turns["turns"][0]["id"].as_str().unwrap().parse().unwrap(), "I see").await;
 
     let shown = api.get(format!("{session}?format=ui")).by("ann").send().await.ok();
-    let question = &shown["messages"][0];
+    let question = &shown[0];
     let id = files(&api).await["files"][0]["file_id"].as_str().unwrap().to_owned();
     let url = format!("/api/workspace/files/{id}/download");
     assert_eq!(
@@ -151,6 +151,8 @@ async fn a_message_that_is_written_anew_keeps_the_files_that_the_history_shows()
     again["id"] = json!("unknown");
     let body = json!({"id": "x", "messages": [again], "trigger": "regenerate-message"});
     submit(&api, &session, &body).await.ok();
+    let running = api.get(&session).by("ann").send().await.ok()["active_stream"]["turn_id"].clone();
+    api.answer(running.as_str().unwrap().parse().unwrap(), "I still see").await;
 
     let mut edited = question.clone();
     edited["parts"][0]["text"] = json!("Look again");

@@ -64,10 +64,10 @@ async fn a_file_goes_up_is_listed_comes_down_and_is_deleted() {
         json!({"file_id": id, "name": "nötes.txt", "path": format!("/sessions/{session}/nötes.txt"),
             "mime_type": "text/plain", "size_bytes": content.len()})
     );
-    upload(&api, "ann", "", "other.xyz", b"1").await.ok();
+    upload(&api, "ann", "", "other.zzzz", b"1").await.ok();
 
     let all = api.get("/api/workspace/files?limit=1").by("ann").send().await.ok();
-    assert_eq!((&all["total"], &all["files"][0]["name"]), (&json!(2), &json!("other.xyz")));
+    assert_eq!((&all["total"], &all["files"][0]["name"]), (&json!(2), &json!("other.zzzz")));
     assert_eq!(all["files"][0]["mime_type"], "application/pdf", "the name tells nothing, so the form does");
     let own = api.get(format!("/api/workspace/files?session_id={session}")).by("ann").send().await.ok();
     assert_eq!((&own["total"], &own["files"][0]["file_id"]), (&json!(1), &json!(id)));
