@@ -7,7 +7,7 @@ use crate::system::System;
 
 #[tokio::test]
 async fn a_long_conversation_is_summed_up_once_and_goes_on() {
-    let system = System::start_with(1, 1, &[("CHAT_CONTEXT_TOKENS", "5000")]).await;
+    let system = System::start_with(1, 1, &[("CHAT_CONTEXT_TOKENS", "9000")]).await;
     let ann = system.client(0, "ann");
     let session = ann.session().await;
     let mut compactions = Vec::new();
