@@ -9,6 +9,7 @@ use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_api::web::Web;
 use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::clock::Clock;
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     /// Instead of the log.
     pub(crate) analytics: Option<Analytics>,
     pub(crate) limits: Limits,
+    /// The playground.
+    pub(crate) web: Option<Web>,
 }
 
 /// How much users may use, and on what terms more.
@@ -290,7 +293,7 @@ impl Api {
         let foundations =
             Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics, usage };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
-        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
+        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true, web: settings.web };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, windows, stop, client, services }
     }

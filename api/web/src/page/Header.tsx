@@ -1,0 +1,61 @@
+// The open chat's name, and what can be shown beside it.
+
+import { useEffect, useState } from 'react';
+
+import { RenameForm } from '../sessions/RenameForm';
+import { titleOf } from '../sessions/SessionList';
+import { rename, type SessionSummary } from '../sessions/sessions';
+
+interface Props {
+  session: string | undefined;
+  summary: SessionSummary | undefined;
+  inspecting: boolean;
+  onMenu: () => void;
+  onInspect: () => void;
+  onRenamed: () => void;
+}
+
+export function Header({ session, summary, inspecting, onMenu, onInspect, onRenamed }: Props) {
+  const [renaming, setRenaming] = useState(false);
+  const title = summary ? titleOf(summary) : session ? 'Chat' : 'New chat';
+
+  useEffect(() => {
+    document.title = session ? `${title} · Copilot` : 'Copilot';
+  }, [session, title]);
+  useEffect(() => setRenaming(false), [session]);
+
+  return (
+    <header className="bar">
+      <button type="button" className="quiet menu" aria-label="Chats" onClick={onMenu}>
+        ☰
+      </button>
+      {renaming && session ? (
+        <RenameForm
+          title={title}
+          onCancel={() => setRenaming(false)}
+          onRename={(next) => {
+            setRenaming(false);
+            void rename(session, next).finally(onRenamed);
+          }}
+        />
+      ) : (
+        <h2>
+          {session ? (
+            <button type="button" className="quiet" title="Rename" onClick={() => setRenaming(true)}>
+              {title}
+            </button>
+          ) : (
+            title
+          )}
+        </h2>
+      )}
+      <span className="gap" />
+      <button type="button" className="quiet" aria-pressed={inspecting} onClick={onInspect}>
+        Events
+      </button>
+      <a className="quiet wide" href="/docs">
+        API docs
+      </a>
+    </header>
+  );
+}
