@@ -121,6 +121,7 @@ export class Deployment {
       REDIS_PREFIX: `${this.#name}:`,
       RABBITMQ_PREFIX: this.#name,
       SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS),
+      API_WEB_DIR: path.join(import.meta.dirname, '../../../api/web/dist'),
       ...this.#overrides,
     };
   }
