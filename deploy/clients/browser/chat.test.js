@@ -9,7 +9,7 @@ import { textOf } from '../lib/messages.js';
 import { until } from '../lib/until.js';
 
 const baseUrl = Copilot.fromEnvironment().baseUrl;
-const LONG = 'demo:tokens=80,rate=40,bytes=5';
+const LONG = 'demo:tokens=80,rate=16,bytes=5';
 const LENGTH = 400;
 
 describe('the playground', { timeout: 90_000 }, () => {

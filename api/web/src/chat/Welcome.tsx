@@ -13,7 +13,7 @@ type Theme = Schemas['SuggestedTheme'];
 const FALLBACK: Theme[] = [
   {
     name: 'Try',
-    prompts: ['What can you do?', 'What is 12*(3+4)?', 'Run `ls -la`', 'demo:reasoning=40,rate=20 demo:tokens=300,rate=30'],
+    prompts: ['What can you do?', 'What is 12*(3+4)?', 'Run `ls -la`', 'Think aloud and take your time: demo:reasoning=40,rate=20 demo:tokens=300,rate=20'],
   },
 ];
 

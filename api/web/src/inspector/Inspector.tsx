@@ -7,8 +7,15 @@ import { dropConnections } from '../wire/resuming';
 
 const WORDS = { idle: 'nothing to follow', open: 'connected', reconnecting: 'reconnecting…' } as const;
 
-function Line({ entry: { kind, text } }: { entry: Entry }) {
-  return <li className={kind}>{kind === 'cut' || kind === 'end' ? `— ${text} —` : text}</li>;
+function Line({ entry: { kind, text, id } }: { entry: Entry }) {
+  if (kind === 'cut' || kind === 'end') return <li className={kind}>{`— ${text} —`}</li>;
+  const data = id === undefined ? text : text.split('\n').filter((line) => !line.startsWith('id: ')).join('\n');
+  return (
+    <li className={kind}>
+      {id !== undefined && <div className="id">{`id: ${id}`}</div>}
+      {data}
+    </li>
+  );
 }
 
 export function Inspector({ onClose }: { onClose: () => void }) {

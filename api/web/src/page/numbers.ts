@@ -19,3 +19,6 @@ export function until(moment: string): string {
   const hours = Math.round(minutes / 60);
   return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} days`;
 }
+
+export const moment = (utc: string) =>
+  new Date(utc).toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'short' });

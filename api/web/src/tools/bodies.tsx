@@ -2,6 +2,7 @@
 
 import type { ReactNode } from 'react';
 
+import { moment } from '../page/numbers';
 import { Agents } from './Agents';
 import { Calculation } from './Calculation';
 import { Files } from './Files';
@@ -35,7 +36,7 @@ export function bodyOf(response: ToolResponse, onSuggest: (text: string) => void
     case 'agent_builder_clarification_needed':
       return <Questions response={response} onSuggest={onSuggest} />;
     case 'current_time':
-      return <p className="figure">{response.utc}</p>;
+      return <p className="figure">{moment(response.utc)}</p>;
     default:
       return <p>{response.message}</p>;
   }
