@@ -10,7 +10,7 @@ import { Deployment } from './lib/deployment.js';
 const suites = {
   clients: { directory: 'test', atOnce: 4 },
   // A browser is larger than a client, and its tests wait on what it draws.
-  browser: { directory: 'browser', atOnce: 2 },
+  browser: { directory: 'browser', atOnce: 3 },
 };
 
 function startTests(deployment, suite, options) {

@@ -11,8 +11,20 @@ import { until } from '../lib/until.js';
 const baseUrl = Copilot.fromEnvironment().baseUrl;
 const LONG = 'demo:tokens=80,rate=16,bytes=5';
 const LENGTH = 400;
+const MARKDOWN = `## A heading
 
-describe('the playground', { timeout: 90_000 }, () => {
+**bold**
+
+| a | b |
+|---|---|
+| 1 | \`2\` |
+
+    indented
+
+<script>window.harmed = true</script><img src="x" onerror="window.harmed = true"><b onclick="window.harmed = true">b</b>
+[run](javascript:window.harmed=true) ![pixel](https://example.org/pixel.png) <iframe src="https://example.org"></iframe>`;
+
+describe('the playground', { timeout: 240_000 }, () => {
   let browser;
   let context;
   let tab;
@@ -60,9 +72,15 @@ describe('the playground', { timeout: 90_000 }, () => {
   });
 
   test('what the model writes is drawn as Markdown, and what is dangerous in it is not', async () => {
-    await tab.send('# Not a heading, I am the user\n<b>neither</b>');
+    await tab.send(`Say exactly: ${MARKDOWN}`);
     await tab.settled(1);
-    assert.equal(await tab.questions.locator('h1, b').count(), 0);
+    const answer = tab.answers.last();
+    for (const element of ['h2', 'strong', 'td code', 'table', 'pre']) assert.equal(await answer.locator(element).count(), 1, element);
+    for (const element of ['img', 'script', 'iframe', '[onclick]', 'a[href^=javascript]']) {
+      assert.equal(await answer.locator(element).count(), 0, element);
+    }
+    assert.equal(await tab.page.evaluate(() => window.harmed), undefined);
+    assert.equal(await tab.questions.locator('h2').count(), 0);
     tab.contented();
   });
 
@@ -133,6 +151,40 @@ describe('the playground', { timeout: 90_000 }, () => {
     assert.equal((await tab.text()).length, LENGTH);
     const [turn] = cursor.split(':');
     await tab.page.getByText(`Last-Event-ID: ${turn}:`).waitFor();
+    tab.contented();
+  });
+
+  test('a file goes with a message, or its refusal leaves everything with the user', async () => {
+    const picker = tab.page.locator('input[type=file]');
+    await picker.setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('the plan') });
+    await tab.page.getByText('plan.txt').waitFor();
+    await tab.send('What does it say?');
+    await tab.page.waitForURL(/session=/);
+    const refused = tab.page.getByRole('alert').getByText('unsupported_part');
+    await refused.or(tab.button('Answer again')).waitFor();
+    if (await refused.isVisible()) {
+      assert.equal(await tab.box.inputValue(), 'What does it say?');
+      await tab.button('Remove plan.txt').click();
+      await tab.box.press('Enter');
+      await tab.settled(1);
+    }
+    assert.equal(await tab.questions.count(), 1);
+    tab.contented(/422/);
+  });
+
+  test('everything is reached by keyboard', async () => {
+    await tab.page.evaluate(() => {
+      document.body.tabIndex = -1;
+      document.body.focus();
+    });
+    await tab.page.keyboard.press('Tab');
+    assert.equal(await tab.page.evaluate(() => document.activeElement.textContent), 'Skip to the chat');
+    await tab.box.focus();
+    await tab.page.keyboard.type('hello');
+    await tab.page.keyboard.press('Enter');
+    await tab.settled(1);
+    assert.ok(await tab.box.evaluate((box) => box === document.activeElement));
+    await tab.page.getByRole('status').getByText(/^Copilot has answered: Hello!/).waitFor({ state: 'attached' });
     tab.contented();
   });
 

@@ -32,7 +32,7 @@ const KINDS = {
 };
 const all = (kind) => snippets.filter(KINDS[kind]);
 
-describe('api/FRONTEND.md', { timeout: 120_000 }, () => {
+describe('api/FRONTEND.md', { timeout: 240_000 }, () => {
   let directory;
 
   before(() => {

@@ -12,7 +12,7 @@ const LENGTH = 400;
 /** What Chromium itself says of a server that is away. */
 const AWAY = /Failed to load resource: net::ERR_|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;
 
-describe('the playground and outages', { skip, timeout: 120_000 }, () => {
+describe('the playground and outages', { skip, timeout: 240_000 }, () => {
   let browser;
   let context;
   let deployment;

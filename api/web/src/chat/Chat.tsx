@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
+import { focusIfKeyboard } from '../page/focus';
 import type { SessionSummary } from '../sessions/sessions';
 import { wireLog } from '../wire/log';
 import { Announcer } from './Announcer';
@@ -36,7 +37,7 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
   useEffect(() => {
     if (began.current) return;
     began.current = true;
-    box.current?.focus();
+    focusIfKeyboard(box.current);
     if (draft && begins.messages.length === 0 && !begins.active) void send(draft, 'enqueue');
   }, [draft, begins, send]);
 

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from 'react';
 
 import { answer, api, type Schemas } from '../api/client';
+import { focusIfKeyboard } from '../page/focus';
 import { Composer } from './Composer';
 import { Notice } from './Notice';
 import type { Draft } from './useConversation';
@@ -29,7 +30,7 @@ export function Welcome({ begin }: { begin: (draft: Draft) => Promise<void> }) {
   const [problem, setProblem] = useState<unknown>();
 
   useEffect(() => {
-    box.current?.focus();
+    focusIfKeyboard(box.current);
     // They are a help, not a need: without them the page has its own.
     suggested().then(
       (known) => known.length > 0 && setThemes(known),

@@ -72,11 +72,12 @@ function Signed() {
         onReset={() => setResetting(true)}
         onClose={() => setMenu(false)}
       />
-      <div className="middle">
+      <div className="middle" inert={menu}>
         <Header
           session={session}
           summary={summary}
           inspecting={inspecting}
+          menu={menu}
           onMenu={() => setMenu(true)}
           onInspect={() => setInspecting((now) => !now)}
           onRenamed={onChange}

@@ -1,6 +1,6 @@
 // The open chat's name, and what can be shown beside it.
 
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 
 import { RenameForm } from '../sessions/RenameForm';
 import { titleOf } from '../sessions/SessionList';
@@ -10,12 +10,14 @@ interface Props {
   session: string | undefined;
   summary: SessionSummary | undefined;
   inspecting: boolean;
+  /** The list of chats lies over everything, on a phone. */
+  menu: boolean;
   onMenu: () => void;
   onInspect: () => void;
   onRenamed: () => void;
 }
 
-export function Header({ session, summary, inspecting, onMenu, onInspect, onRenamed }: Props) {
+export function Header({ session, summary, inspecting, menu, onMenu, onInspect, onRenamed }: Props) {
   const [renaming, setRenaming] = useState(false);
   const title = summary ? titleOf(summary) : session ? 'Chat' : 'New chat';
 
@@ -24,9 +26,16 @@ export function Header({ session, summary, inspecting, onMenu, onInspect, onRena
   }, [session, title]);
   useEffect(() => setRenaming(false), [session]);
 
+  const opener = useRef<HTMLButtonElement>(null);
+  const wasOpen = useRef(menu);
+  useEffect(() => {
+    if (wasOpen.current && !menu) opener.current?.focus();
+    wasOpen.current = menu;
+  }, [menu]);
+
   return (
     <header className="bar">
-      <button type="button" className="quiet menu" aria-label="Chats" onClick={onMenu}>
+      <button type="button" ref={opener} className="quiet menu" aria-label="Chats" aria-expanded={menu} onClick={onMenu}>
         ☰
       </button>
       {renaming && session ? (
