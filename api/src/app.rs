@@ -3,6 +3,7 @@
 use copilot_shared::analytics::Analytics;
 use copilot_shared::id::TurnId;
 use copilot_shared::ledger::Ledger;
+use copilot_shared::payment::Payments;
 use copilot_shared::queue::Publisher;
 use copilot_shared::seal::SealError;
 use copilot_shared::session::Session;
@@ -17,6 +18,7 @@ use crate::relay::Relay;
 
 pub mod administer_limits;
 pub mod administer_turns;
+pub mod buy_credits;
 pub mod cancel_turn;
 pub mod check_health;
 pub mod claim_session;
@@ -46,6 +48,7 @@ pub struct App {
     publisher: Publisher,
     relay: Relay,
     ledger: Ledger,
+    payments: Payments,
     analytics: Analytics,
     usage: Usage,
     publications: Publications,
@@ -65,6 +68,8 @@ pub struct Foundations {
     pub relay: Relay,
     /// Credits.
     pub ledger: Ledger,
+    /// Who takes money for them.
+    pub payments: Payments,
     /// Who is told what happens.
     pub analytics: Analytics,
     /// What users use, and may use.
@@ -99,9 +104,9 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger, analytics, usage } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, payments, analytics, usage } = foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, analytics, usage, publications, stop, tasks }
+        Self { store, streams, publisher, relay, ledger, payments, analytics, usage, publications, stop, tasks }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

@@ -8,6 +8,7 @@ use copilot_shared::analytics::PostHogError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
+use copilot_shared::payment::Payments;
 use copilot_shared::queue::Publisher;
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
@@ -110,6 +111,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         publisher: publisher.clone(),
         relay,
         ledger: config.credits.ledger(store.clone()),
+        payments: Payments::default(),
         analytics,
         usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };

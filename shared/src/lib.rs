@@ -17,6 +17,7 @@ pub mod usage;
 
 // The edges: PostgreSQL, Redis, RabbitMQ, PostHog.
 pub mod analytics;
+pub mod payment;
 pub mod queue;
 pub mod store;
 pub mod stream;

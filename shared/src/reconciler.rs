@@ -25,6 +25,8 @@ use crate::windows::Windows;
 const TICK: Duration = Duration::from_millis(500);
 /// Every how many ticks the rarer things are looked at.
 const RARE: u32 = 4;
+/// Longer than a pool waits before it tries a server again that was away.
+const RECONNECT: Duration = Duration::from_secs(3);
 /// Longer than the worker and the cancel route take to stop a turn by themselves.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(6);
 /// Longer than a worker takes from the row's end to the stream's.
@@ -59,23 +61,29 @@ impl Reconciler {
             }
             count = count.wrapping_add(1);
             let look = async {
-                if Instant::now() >= leases_count_from {
-                    self.find_lapsed().await?;
+                if Instant::now() >= leases_count_from && !self.find_lapsed().await? {
+                    leases_count_from = Instant::now() + self.until_renewed();
                 }
                 self.look(count.is_multiple_of(RARE)).await
             };
             if let Err(error) = look.await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the reconciler could not look; trying again");
-                // Nobody could renew meanwhile. Workers do so three times a lease, and none of them
-                // is to lose its turns because this look comes first.
-                leases_count_from = Instant::now() + self.store.settings().lease;
+                leases_count_from = Instant::now() + self.until_renewed();
             }
         }
     }
 
-    async fn find_lapsed(&self) -> Result<(), StoreError> {
-        count("lapsed_leases", self.store.enqueue_lapsed().await?);
-        Ok(())
+    /// Nobody could renew while the server was away. Workers do so three times a lease, once they
+    /// are connected; none of them is to lose its turns because this process was first.
+    fn until_renewed(&self) -> Duration {
+        self.store.settings().lease + RECONNECT
+    }
+
+    /// False if the leases cannot be judged now.
+    async fn find_lapsed(&self) -> Result<bool, StoreError> {
+        let found = self.store.enqueue_lapsed().await?;
+        count("lapsed_leases", found.unwrap_or(0));
+        Ok(found.is_some())
     }
 
     /// One look at everything but the leases; for tests, and for the loop.

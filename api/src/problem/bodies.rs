@@ -83,6 +83,8 @@ codes! {
     ResetNotAvailable = "reset_not_available",
     /// There are no resets to be had, because nobody has credits.
     CreditsDisabled = "credits_disabled",
+    /// Nobody takes money for credits here.
+    PaymentsNotConfigured = "payments_not_configured",
     /// There is no daily limit that could be reset.
     NoDailyLimit = "no_daily_limit",
     /// The day has had all of its resets.

@@ -3,6 +3,7 @@
 use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
 use copilot_shared::meter::MeterError;
+use copilot_shared::payment::PaymentError;
 use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
 use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
@@ -12,6 +13,7 @@ use poem::http::StatusCode;
 use super::{Code, Problem};
 use crate::app::administer_limits::EmptyError;
 use crate::app::administer_turns::{CancelAnyError, RequeueError};
+use crate::app::buy_credits::BuyError;
 use crate::app::check_health::Down;
 use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
@@ -231,6 +233,22 @@ impl From<MeterError> for Problem {
                     .retry_after(COUNTERS_RETURN)
             }
             MeterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BuyError> for Problem {
+    fn from(error: BuyError) -> Self {
+        match error {
+            BuyError::Disabled => Self::new(StatusCode::BAD_REQUEST, Code::CreditsDisabled, error.to_string()),
+            BuyError::Payment(PaymentError::NotConfigured) => {
+                let detail = "Credits cannot be bought here: no payment provider is configured.";
+                Self::new(StatusCode::BAD_REQUEST, Code::PaymentsNotConfigured, detail)
+            }
+            BuyError::Payment(error @ PaymentError::Unavailable(_)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no page to pay on");
+                Self::unavailable("You cannot pay right now. Please try again.")
+            }
         }
     }
 }

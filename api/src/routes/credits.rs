@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use copilot_shared::credit::{CreditKind, Transaction};
+use copilot_shared::payment::TopUp;
 use poem::web::Data;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
@@ -16,7 +17,7 @@ use super::{Nullable, Tag};
 use crate::app::App;
 use crate::app::read_credits::TransactionPage;
 use crate::auth::SignedIn;
-use crate::problem::Refused;
+use crate::problem::{FieldError, Problem, Refused, Statuses};
 
 pub(super) struct CreditRoutes;
 
@@ -60,6 +61,27 @@ pub(super) struct CreditTransaction {
     created_at: DateTime<Utc>,
 }
 
+/// How many credits are to be bought.
+#[derive(Debug, Object)]
+#[oai(rename = "TopUpRequest")]
+pub(super) struct TopUpBody {
+    /// In cents: whole dollars, five at least.
+    #[oai(validator(minimum(value = "500"), maximum(value = "99999900"), multiple_of = "100"))]
+    credit_amount: i64,
+}
+
+/// Where the caller can pay.
+#[derive(Debug, Object)]
+pub(super) struct TopUpResponse {
+    /// The provider's page.
+    checkout_url: String,
+}
+
+pub(super) struct Buying;
+impl Statuses for Buying {
+    const STATUSES: &'static [u16] = &[400, 401, 413, 415, 422, 500, 503];
+}
+
 /// A page of changes, newest first.
 #[derive(Debug, Object)]
 pub(super) struct ListTransactionsResponse {
@@ -81,6 +103,21 @@ impl CreditRoutes {
         who: SignedIn,
     ) -> Result<Json<CreditsResponse>, Refused<Signed>> {
         Ok(Json(CreditsResponse { credits: app.credit_balance(&who.0).await?.0 }))
+    }
+
+    /// Buy credits
+    ///
+    /// Answers the page of the payment provider. A deployment without one refuses with the code
+    /// `payments_not_configured`.
+    #[oai(path = "/", method = "post", operation_id = "buy_credits")]
+    async fn buy(
+        &self,
+        Data(app): Data<&Arc<App>>,
+        who: SignedIn,
+        Json(body): Json<TopUpBody>,
+    ) -> Result<Json<TopUpResponse>, Refused<Buying>> {
+        let amount = TopUp::new(body.credit_amount).ok_or_else(no_top_up)?;
+        Ok(Json(TopUpResponse { checkout_url: app.buy_credits(&who.0, amount).await?.url }))
     }
 
     /// List the changes of the caller's balance
@@ -134,6 +171,11 @@ impl From<TransactionPage> for ListTransactionsResponse {
         let next_before = page.transactions.last().filter(|_| page.has_more).map(|oldest| oldest.sequence).into();
         Self { transactions: page.transactions.into_iter().map(CreditTransaction::from).collect(), next_before }
     }
+}
+
+fn no_top_up() -> Problem {
+    let why = "Amount must be at least 500 and a multiple of 100";
+    Problem::invalid(FieldError::in_body("credit_amount", "value_error", why))
 }
 
 fn hundred() -> i64 {

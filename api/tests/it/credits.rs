@@ -126,3 +126,16 @@ async fn gifts_are_bounded_and_for_admins_to_give() {
     let disabled = Api::start().await;
     disabled.post(GRANT).by_admin("root").json(&gift(250)).send().await.refused(400, "credits_disabled");
 }
+
+#[tokio::test]
+async fn without_a_payment_provider_nothing_can_be_bought_and_a_code_says_so() {
+    let api = with_credits(0).await;
+    let buy = |cents: Value| api.post("/api/credits").by("ann").json(&json!({ "credit_amount": cents })).send();
+    buy(json!(500)).await.refused(400, "payments_not_configured");
+    for wrong in [json!(499), json!(550), json!(0), json!(-500), json!(500.5), json!("500"), json!(1e300)] {
+        buy(wrong).await.refused(422, "validation_error");
+    }
+    let free = Api::start().await;
+    let ask = free.post("/api/credits").by("ann").json(&json!({ "credit_amount": 500 }));
+    ask.send().await.refused(400, "credits_disabled");
+}

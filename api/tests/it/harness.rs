@@ -19,6 +19,7 @@ use copilot_shared::ledger::{Ledger, Mode};
 use copilot_shared::limits::LimitBook;
 use copilot_shared::message::Part;
 use copilot_shared::meter::{FailPolicy, Meter, MeterSettings};
+use copilot_shared::payment::Payments;
 use copilot_shared::queue::Publisher;
 use copilot_shared::store::{Claim, StepCommit, Store, StoreSettings};
 use copilot_shared::stream::{Append, Appended, Streams};
@@ -290,8 +291,16 @@ impl Api {
         let windows = usage.meter.windows().clone();
         let ledger = Ledger::new(store.clone(), settings.credits);
         let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
-        let foundations =
-            Foundations { store: store.clone(), streams: streams.clone(), publisher, relay, ledger, analytics, usage };
+        let foundations = Foundations {
+            store: store.clone(),
+            streams: streams.clone(),
+            publisher,
+            relay,
+            ledger,
+            payments: Payments::default(),
+            analytics,
+            usage,
+        };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
         let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true, web: settings.web };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());

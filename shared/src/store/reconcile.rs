@@ -1,6 +1,6 @@
 //! What nobody looks after any more, found by looking.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::FromRow;
 
@@ -16,16 +16,23 @@ struct StuckSession {
 }
 
 impl Store {
-    /// Puts running turns whose lease has lapsed into the outbox. Returns how many are new there.
-    pub async fn enqueue_lapsed(&self) -> Result<u64, StoreError> {
+    /// Puts running turns whose lease has lapsed into the outbox. Returns how many are new there;
+    /// `None` if the server kept us waiting: nobody could renew meanwhile either, and the leases
+    /// say nothing.
+    pub async fn enqueue_lapsed(&self) -> Result<Option<u64>, StoreError> {
+        let asked = Instant::now();
+        let mut connection = self.pool.acquire().await?;
+        if asked.elapsed() > self.settings.lease / 3 {
+            return Ok(None);
+        }
         let done = sqlx::query(
             "INSERT INTO outbox (turn_id, due_at) SELECT id, now() FROM turns \
              WHERE status = 'running' AND lease_until < clock_timestamp() - interval '200 milliseconds' \
              ON CONFLICT (turn_id) DO NOTHING",
         )
-        .execute(&self.pool)
+        .execute(&mut *connection)
         .await?;
-        Ok(done.rows_affected())
+        Ok(Some(done.rows_affected()))
     }
 
     /// Puts ready turns that have no entry into the outbox. None should exist.

@@ -50,7 +50,7 @@ async fn a_live_lease_keeps_a_turn_and_a_lapsed_one_frees_it() {
     assert!(matches!(store.claim(turn.id, new, false).await.unwrap(), Claim::Held(holder) if holder == old));
 
     services.sql("UPDATE turns SET lease_until = now() - interval '1 second'").await;
-    assert_eq!(store.enqueue_lapsed().await.unwrap(), 1);
+    assert_eq!(store.enqueue_lapsed().await.unwrap(), Some(1));
     let second = claimed(&store, turn.id, new).await;
     assert_eq!((second.turn.attempt, second.losses), (Attempt(2), 1));
 

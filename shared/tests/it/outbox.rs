@@ -48,7 +48,7 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
     let entries = async || services.count("SELECT count(*) FROM outbox").await;
     let lapse = async || {
         services.sql("UPDATE turns SET lease_until = now() - interval '1 minute'").await;
-        assert_eq!(store.enqueue_lapsed().await.unwrap(), 1);
+        assert_eq!(store.enqueue_lapsed().await.unwrap(), Some(1));
     };
     lapse().await;
     assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt, 3)]).await.unwrap(), [(turn.id, false)]);

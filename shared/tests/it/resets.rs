@@ -38,10 +38,11 @@ async fn way_to(target: String) -> (String, AbortHandle) {
 async fn when_redis_goes_away_after_the_money_the_money_goes_back_once_nothing_can_happen_any_more() {
     let services = Services::isolated().await;
     let (store, here) = (services.store(), services.windows());
-    let (host, database) = services.redis_url.split_once("://").unwrap().1.rsplit_once('/').unwrap();
+    let (before, database) = services.redis_url.rsplit_once('/').unwrap();
+    let host = before.rsplit_once(['@', '/']).unwrap().1;
     let (address, way) = way_to(host.to_owned()).await;
     let streams = Streams::connect(StreamSettings {
-        url: format!("redis://{address}/{database}"),
+        url: format!("{}/{database}", before.replace(host, &address)),
         prefix: services.redis_prefix.clone(),
         ttl: Duration::from_mins(1),
         connections: 1,
@@ -54,7 +55,7 @@ async fn when_redis_goes_away_after_the_money_the_money_goes_back_once_nothing_c
     let ledger = Ledger::new(store.clone(), Mode::Enabled { refill: Cents(1_500) });
 
     // Only then is the lock asked for: one whose answer was too late stands for a while.
-    eventually("the way is open", Duration::from_secs(20), || async { through.look(&user, now).await.ok() }).await;
+    eventually("the way is open", Duration::from_secs(5), || async { through.look(&user, now).await.ok() }).await;
     let lock = through.lock_reset(&user).await.unwrap().unwrap();
     let cost = Amount::new(500).unwrap();
     let id = uuid::Uuid::new_v4();

@@ -195,7 +195,7 @@ async fn a_superseded_turns_tools_leave_no_trace_in_the_conversation() {
     let pending = chat.store.calls_of_step(old.id, 1).await.unwrap();
     let outcome = ToolOutcome::Output(serde_json::json!(1));
     chat.store.finish_call(old.id, Attempt(1), &pending[0], &outcome).await.unwrap();
-    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next;
+    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap();
     assert_eq!(chat.texts().await, ["one"]);
     assert_eq!(chat.services.count("SELECT count(*) FROM messages WHERE role = 'tool'").await, 2);
     assert_eq!(chat.store.turn_messages(old.id).await.unwrap().len(), 3, "its own stream still tells them");
@@ -252,7 +252,7 @@ async fn a_failed_or_stopped_answer_is_made_anew() {
     ] {
         let old = ready(&chat.store, chat.id, &chat.ann, "ask").await;
         let claim = claimed(&chat.store, old.id, WorkerId::generate()).await;
-        chat.store.finish(&claim.turn, &end, None).await.unwrap().next;
+        chat.store.finish(&claim.turn, &end, None).await.unwrap();
         let done = chat.again(None).await.unwrap();
         chat.finish(ready_turn(&done).id, "answer").await;
     }
@@ -336,7 +336,7 @@ async fn a_waiting_message_is_written_anew_and_what_runs_goes_on() {
     assert!(chat.turn(first.id).await.cancelled_by.is_none());
     let queue = chat.store.list_queue(chat.id).await.unwrap();
     assert_eq!(queue.iter().map(|waiting| waiting.message.as_str()).collect::<Vec<_>>(), ["two", "drei"]);
-    chat.store.finish(&claim.turn, &DONE, None).await.unwrap().next;
+    chat.store.finish(&claim.turn, &DONE, None).await.unwrap();
     assert_eq!(chat.texts().await, ["one", "two"]);
 }
 
@@ -373,7 +373,7 @@ async fn a_question_outlives_the_turn_that_was_to_answer_it_again() {
     );
     let dropped = chat.store.drop_waiting(chat.id, chat.ann.user_id(), Some(waits.id), "ann").await.unwrap();
     assert_eq!(dropped.turns.len(), 1);
-    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next;
+    chat.store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap();
     assert_eq!(chat.texts().await, ["one"]);
 }
 
@@ -386,7 +386,7 @@ async fn a_steered_answer_is_made_anew_as_a_whole() {
     let steer = NewTurn { on_busy: OnBusy::Steer, ui_id: Some(name("m2")), ..message("two") };
     chat.store.submit(chat.id, &chat.ann, &steer).await.unwrap();
     assert_eq!(chat.store.take_steering(first.id, Attempt(1)).await.unwrap().len(), 1);
-    chat.store.finish(&claim.turn, &DONE, Some(&step(2, vec![text("2")]))).await.unwrap().next;
+    chat.store.finish(&claim.turn, &DONE, Some(&step(2, vec![text("2")]))).await.unwrap();
     assert_eq!(chat.texts().await, ["one", "1", "two", "2"]);
     let done = chat.again(Some(first.id)).await.unwrap();
     assert_eq!(chat.texts().await, ["one", "two"]);
@@ -486,7 +486,7 @@ async fn a_page_of_the_transcript_has_whole_turns() {
         for number in 1..=2 {
             chat.store.commit_step(turn.id, Attempt(1), &step(number, vec![text("so")])).await.unwrap();
         }
-        chat.store.finish(&claim.turn, &DONE, Some(&step(3, vec![text("done")]))).await.unwrap().next;
+        chat.store.finish(&claim.turn, &DONE, Some(&step(3, vec![text("done")]))).await.unwrap();
     }
     let shapes = |page: &copilot_shared::store::TranscriptPage| -> Vec<(String, usize)> {
         page.turns.iter().map(|turn| (text_of(&turn.asked[0].parts), turn.steps.len())).collect()

@@ -2,6 +2,11 @@
 //! laws; and its likeness to the real statements and scripts.
 #![expect(
     unreachable_pub,
+    clippy::pedantic,
+    clippy::type_complexity,
+    clippy::style,
+    clippy::large_enum_variant,
+    clippy::if_same_then_else,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::expect_used,

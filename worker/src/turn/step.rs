@@ -254,8 +254,8 @@ impl ModelCall {
         }
     }
 
-    /// What the provider reported, else an estimate of what was said; nothing for a call that
-    /// never said anything.
+    /// What the provider reported, else an estimate of what was said: nothing for a call that never
+    /// said anything.
     fn usage(&self, prompt_chars: usize, complete: bool) -> TokenUsage {
         match self.reported {
             Some(reported) if complete || reported.completion > 0 => reported,
@@ -266,7 +266,7 @@ impl ModelCall {
                 ..reported
             },
             None if self.has_content || complete => TokenUsage::estimate(prompt_chars, self.said_bytes),
-            None => TokenUsage::default(),
+            None => TokenUsage::estimate(0, 0),
         }
     }
 }

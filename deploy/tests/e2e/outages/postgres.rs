@@ -6,7 +6,6 @@ use serde_json::json;
 use super::Scene;
 use crate::servers::{Death, Server, Stored};
 
-#[ignore = "turns sometimes change hands when PostgreSQL crashes, although nothing is lost; to be looked into"]
 #[tokio::test]
 async fn turns_outlive_a_postgres_that_crashes_and_submits_are_put_off() {
     let Some(scene) = Scene::start(Server::Postgres, &[]).await else { return };
