@@ -9,7 +9,7 @@ const baseUrl = process.env.BASE_URL.replace(/\/$/, '');
 
 const VIEWS = {
   light: { viewport: { width: 1280, height: 720 }, colorScheme: 'light' },
-  dark: { viewport: { width: 1120, height: 600 }, colorScheme: 'dark', events: true },
+  dark: { viewport: { width: 1160, height: 580 }, colorScheme: 'dark', events: true },
   phone: { viewport: { width: 390, height: 720 }, colorScheme: 'light', isMobile: true, hasTouch: true },
 };
 
