@@ -145,10 +145,12 @@ describe('the playground', { timeout: 240_000 }, () => {
     await tab.send(LONG);
     await tab.grown(40);
     const cursor = await tab.page.getByTestId('cursor').textContent();
+    await tab.watch();
     await tab.button('Drop the connection').click();
     await tab.page.getByText('— the connection broke —').waitFor();
     await tab.settled(1);
     assert.equal((await tab.text()).length, LENGTH);
+    await tab.onlyGrew();
     const [turn] = cursor.split(':');
     await tab.page.getByText(`Last-Event-ID: ${turn}:`).waitFor();
     tab.contented();

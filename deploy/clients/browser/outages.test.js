@@ -37,9 +37,11 @@ describe('the playground and outages', { skip, timeout: 240_000 }, () => {
   test('a worker that is killed in mid-answer costs nobody a word', async () => {
     await tab.send(LONG);
     await tab.grown(60);
+    await tab.watch();
     await worker.kill();
     worker = await deployment.startWorker();
     await tab.settled(1);
+    await tab.onlyGrew();
     assert.equal((await tab.text()).length, LENGTH);
     tab.contented();
   });
@@ -47,10 +49,12 @@ describe('the playground and outages', { skip, timeout: 240_000 }, () => {
   test('an API that is started again in mid-answer does not either', async () => {
     await tab.send(LONG);
     await tab.grown(60);
+    await tab.watch();
     await deployment.api.kill();
     await tab.page.getByText('Reconnecting…').waitFor();
     deployment.api = await deployment.startApi();
     await tab.settled(1);
+    await tab.onlyGrew();
     assert.equal((await tab.text()).length, LENGTH);
     tab.contented(AWAY);
   });

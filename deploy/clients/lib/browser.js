@@ -91,6 +91,23 @@ export class Tab {
     );
   }
 
+  /** Keeps every text that the last answer shows from now on. */
+  async watch() {
+    await this.page.evaluate(() => {
+      const read = () => [...([...document.querySelectorAll('article.assistant')].at(-1)?.querySelectorAll('.prose') ?? [])];
+      window.shown = new Set();
+      const look = () => window.shown.add(read().map((part) => part.textContent).join(''));
+      new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
+    });
+  }
+
+  /** Fails if anything was shown since `watch` that is not the beginning of what is there now. */
+  async onlyGrew() {
+    const [shown, text] = [await this.page.evaluate(() => [...window.shown]), await this.text()];
+    assert.ok(shown.length > 1);
+    for (const earlier of shown) assert.ok(text.startsWith(earlier), `shown: ${earlier}`);
+  }
+
   /** Waits until that many answers are there and nothing is in flight. */
   async settled(count) {
     await this.answers.nth(count - 1).waitFor();

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from 'react';
 
+import { sentenceOf } from '../api/problem';
 import { RenameForm } from '../sessions/RenameForm';
 import { titleOf } from '../sessions/SessionList';
 import { rename, type SessionSummary } from '../sessions/sessions';
@@ -19,12 +20,16 @@ interface Props {
 
 export function Header({ session, summary, inspecting, menu, onMenu, onInspect, onRenamed }: Props) {
   const [renaming, setRenaming] = useState(false);
+  const [trouble, setTrouble] = useState('');
   const title = summary ? titleOf(summary) : session ? 'Chat' : 'New chat';
 
   useEffect(() => {
     document.title = session ? `${title} · Copilot` : 'Copilot';
   }, [session, title]);
-  useEffect(() => setRenaming(false), [session]);
+  useEffect(() => {
+    setRenaming(false);
+    setTrouble('');
+  }, [session]);
 
   const opener = useRef<HTMLButtonElement>(null);
   const wasOpen = useRef(menu);
@@ -44,7 +49,10 @@ export function Header({ session, summary, inspecting, menu, onMenu, onInspect, 
           onCancel={() => setRenaming(false)}
           onRename={(next) => {
             setRenaming(false);
-            void rename(session, next).finally(onRenamed);
+            setTrouble('');
+            rename(session, next)
+              .catch((error: unknown) => setTrouble(sentenceOf(error)))
+              .finally(onRenamed);
           }}
         />
       ) : (
@@ -57,6 +65,11 @@ export function Header({ session, summary, inspecting, menu, onMenu, onInspect, 
             title
           )}
         </h2>
+      )}
+      {trouble && (
+        <span className="bad" role="alert">
+          {trouble}
+        </span>
       )}
       <span className="gap" />
       <button type="button" className="quiet" aria-pressed={inspecting} onClick={onInspect}>
