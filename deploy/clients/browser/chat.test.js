@@ -131,12 +131,15 @@ describe('the playground', { timeout: 240_000 }, () => {
     await waiting.first().getByRole('button', { name: 'Drop' }).click();
     await until('one waits', async () => (await waiting.count()) === 1);
     await waiting.first().getByRole('button', { name: 'Edit' }).click();
-    await tab.page.getByRole('textbox', { name: 'Waiting message' }).fill('my word is newt');
+    await tab.page.getByRole('textbox', { name: 'Waiting message' }).fill('demo:tokens=3 demo:hang');
     await tab.button('Save').click();
-    await waiting.getByText('newt').waitFor();
+    await waiting.getByText('tokens=3').waitFor();
+    await tab.button('Stop').click();
+    // It is followed as well, without being asked for.
+    await tab.answers.nth(1).getByText('Waiting until').waitFor();
     await tab.button('Stop').click();
     await tab.settled(2);
-    assert.deepEqual(await tab.questions.allTextContents(), ['demo:tokens=5 demo:hang', 'my word is newt']);
+    assert.deepEqual(await tab.questions.allTextContents(), ['demo:tokens=5 demo:hang', 'demo:tokens=3 demo:hang']);
     tab.contented();
   });
 

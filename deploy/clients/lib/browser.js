@@ -41,7 +41,13 @@ export class Tab {
 
   /** In a context of its own, or as another tab of one. */
   static async open(context, baseUrl, path = '/') {
-    const tab = new Tab(await context.newPage(), baseUrl);
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
+        console.error(`the page's policy: ${violatedDirective} ${blockedURI}`),
+      );
+    });
+    const tab = new Tab(page, baseUrl);
     await tab.page.goto(`${baseUrl}${path}`);
     await tab.box.waitFor();
     return tab;
