@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
+import { promisify, stripVTControlCharacters } from 'node:util';
 
 import { launch } from '../lib/browser.js';
 import { refusedBy, sdks } from '../lib/sdks.js';
@@ -74,12 +74,11 @@ describe('api/FRONTEND.md', { timeout: 240_000 }, () => {
   async function addressOf(vite) {
     let said = '';
     for (const stream of [vite.stdout, vite.stderr]) stream.on('data', (text) => (said += text));
-    await until('Vite serves', () => {
+    const [address] = await until('Vite serves', () => {
       assert.equal(vite.exitCode, null, said);
-      // eslint-disable-next-line no-control-regex
-      return /http:\/\/127\.0\.0\.1:\d+/.test(said.replaceAll(/\u001b\[\d+m/g, ''));
+      return /http:\/\/127\.0\.0\.1:\d+/.exec(stripVTControlCharacters(said));
     });
-    return /http:\/\/127\.0\.0\.1:\d+/.exec(said.replaceAll(/\u001b\[\d+m/g, ''))[0];
+    return address;
   }
 
   async function useChat(address) {
