@@ -61,7 +61,7 @@ describe('api/FRONTEND.md', { timeout: 240_000 }, () => {
     await run(path.join(packages, '.bin/tsc'), [], inProject);
 
     // An optimiser's cache in the shared packages would be another run's as well.
-    const config = path.join(project, 'vite.config.ts');
+    const config = path.join(project, 'vite.config.mts');
     writeFileSync(config, readFileSync(config, 'utf8').replace('defineConfig({', "defineConfig({ cacheDir: '.vite',"));
     const vite = spawn(path.join(packages, '.bin/vite'), ['--host', '127.0.0.1', '--port', '0'], { ...inProject, stdio: 'pipe' });
     try {

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 
 import { chromium } from 'playwright-core';
 
-const PATIENCE = 20_000;
+const PATIENCE = 30_000;
 
 function executable() {
   const found = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'].find((path) => path && existsSync(path));
