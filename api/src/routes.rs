@@ -108,10 +108,8 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
         .at("/openapi.json", poem::get(json(document)))
         .at("/openapi-3.2.json", poem::get(json(openapi::newest_document()?)))
         .at("/docs", poem::get(page(docs, DOCS_POLICY)));
-    let routes = playground::routes(routes, site.web, site.development_key)
-        .data(site.app)
-        .data(site.gate)
-        .data(tickets);
+    let routes =
+        playground::routes(routes, site.web, site.development_key).data(site.app).data(site.gate).data(tickets);
     Ok(edge::guarded(routes, Edge::new(site.origins, allow)))
 }
 

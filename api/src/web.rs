@@ -93,9 +93,11 @@ mod tests {
 
     #[test]
     fn each_asset_says_what_it_is() {
-        for (name, expected) in
-            [("a-1.js", "text/javascript; charset=utf-8"), ("a.css", "text/css; charset=utf-8"), ("b", "application/octet-stream")]
-        {
+        for (name, expected) in [
+            ("a-1.js", "text/javascript; charset=utf-8"),
+            ("a.css", "text/css; charset=utf-8"),
+            ("b", "application/octet-stream"),
+        ] {
             assert_eq!(content_type(Path::new(name)), expected);
         }
     }

@@ -302,7 +302,13 @@ impl Api {
             usage,
         };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
-        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true, web: settings.web };
+        let site = Site {
+            app: Arc::new(app),
+            gate: Arc::new(gate),
+            origins: settings.origins,
+            development_key: true,
+            web: settings.web,
+        };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, windows, stop, client, services }
     }

@@ -11,7 +11,7 @@ async fn built() -> Api {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("index.html"), PAGE).unwrap();
     std::fs::create_dir(directory.path().join("assets")).unwrap();
-    std::fs::write(directory.path().join("assets/a-1.js"), "1;".repeat(40_000)).unwrap();
+    std::fs::write(directory.path().join("assets/a-1.js"), "1;").unwrap();
     Api::start_with(Settings { web: Web::load(directory.path()).unwrap(), ..Settings::default() }).await
 }
 
@@ -30,13 +30,12 @@ async fn the_pages_token_opens_the_api_and_the_page_is_asked_for_each_time() {
 }
 
 #[tokio::test]
-async fn an_asset_is_kept_for_ever_and_compressed_and_a_stranger_is_none() {
+async fn an_asset_is_kept_for_ever_and_a_stranger_is_none() {
     let api = built().await;
-    let asset = api.get("/assets/a-1.js").header("accept-encoding", "gzip").send().await;
+    let asset = api.get("/assets/a-1.js").send().await;
     assert_eq!(asset.status, 200);
     assert_eq!(asset.headers["cache-control"], "public, max-age=31536000, immutable");
     assert_eq!(asset.headers["content-type"], "text/javascript; charset=utf-8");
-    assert_eq!(asset.headers["content-encoding"], "gzip");
     for stranger in ["a-2.js", "..%2findex.html", "..%2f..%2fCargo.toml"] {
         api.get(format!("/assets/{stranger}")).send().await.refused(404, "not_found");
     }
