@@ -3,8 +3,8 @@
 //! The counters are the reference's keys (`usage-tools.md` §1.2). Beside them each user has their
 //! *reservations* (a hash: turn to amount and time) and the *settled steps* of the week (a set),
 //! which make counting a step twice impossible: they are remembered as long as a window is open in
-//! which they count, since nobody knows how late a process wakes up that was about to count one. One sorted set of all reservations lets those be
-//! found whose turn is gone. Losing all of it costs this week's counts, nothing else.
+//! which they count, since nobody knows how late a process wakes up that was about to count one.
+//! One sorted set of all reservations lets those be found whose turn is gone. Losing all of it costs this week's counts, nothing else.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -63,8 +63,7 @@ impl WindowsError {
 /// A server that takes longer is away: a submit waits for this.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Reservations of a user are forgotten if nothing is reserved for so long, in seconds: longer
-/// than any turn.
+/// A reservation is forgotten after so long, in seconds: longer than any turn.
 const RESERVATIONS_KEPT: i64 = 8 * 86_400;
 
 /// The handle to the windows. It shares the connections of the streams.
@@ -82,6 +81,7 @@ static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
         look: script(include_str!("windows/look.lua")),
         reserve: script(include_str!("windows/reserve.lua")),
         settle: script(include_str!("windows/settle.lua")),
+        release: Script::from_lua(include_str!("windows/release.lua")),
         reset: script(include_str!("windows/reset.lua")),
         lock: Script::from_lua(include_str!("windows/lock.lua")),
         unlock: Script::from_lua(include_str!("windows/unlock.lua")),
@@ -92,6 +92,7 @@ struct Scripts {
     look: Script,
     reserve: Script,
     settle: Script,
+    release: Script,
     reset: Script,
     lock: Script,
     unlock: Script,
@@ -183,11 +184,12 @@ impl Windows {
         limits: TokenLimits,
         now: DateTime<Utc>,
     ) -> Result<Reserved, WindowsError> {
-        let keys = vec![
+        let mut keys = vec![
             self.counter_key(Window::Daily, user, now),
             self.counter_key(Window::Weekly, user, now),
             self.reserved_key(user),
         ];
+        keys.extend(self.reservations_key_of_scripts());
         let args: Vec<Value> = vec![
             limits.daily.max(0).into(),
             limits.weekly.max(0).into(),
@@ -195,21 +197,17 @@ impl Windows {
             amount.max(1).into(),
             now.timestamp_millis().into(),
             RESERVATIONS_KEPT.into(),
+            reservations::member(user, turn).into(),
         ];
-        // The index first, on the same connection: what is in the index alone is harmless.
-        let (noted, reserved) = tokio::join!(
-            self.note_reservation(user, turn, now),
-            self.run::<(String, i64, i64, i64)>(&SCRIPTS.reserve, keys, args)
-        );
-        let (word, daily, weekly, _others) = reserved?;
-        noted?;
+        self.note_elsewhere(user, turn, now).await?;
+        let (word, daily, weekly, _others): (String, i64, i64, i64) = self.run(&SCRIPTS.reserve, keys, args).await?;
         not_corrupt(&word)?;
         let (window, used, limit) = match word.as_str() {
             "daily" => (Window::Daily, daily, limits.daily),
             "weekly" => (Window::Weekly, weekly, limits.weekly),
             _ => return Ok(Reserved::Granted),
         };
-        self.drop_note(user, turn).await?;
+        self.drop_note_elsewhere(user, turn).await?;
         let by = if used >= limit { Reached::Usage } else { Reached::Reservations };
         Ok(Reserved::Refused(LimitReached::at(window, now, by)))
     }
@@ -228,12 +226,13 @@ impl Windows {
             }
             return Ok(Settled::Late);
         };
-        let keys = vec![
+        let mut keys = vec![
             self.counter_key(Window::Daily, user, step.used_at),
             self.counter_key(Window::Weekly, user, step.used_at),
             self.reserved_key(user),
             self.settled_key(user),
         ];
+        keys.extend(self.reservations_key_of_scripts());
         let args: Vec<Value> = vec![
             step.turn.to_string().into(),
             settled_member(step.turn, step.step).into(),
@@ -241,14 +240,13 @@ impl Windows {
             Window::Daily.seconds_left(step.used_at, now).unwrap_or(0).into(),
             weekly_ttl.into(),
             i64::from(then == Then::HasEnded).into(),
+            reservations::member(user, step.turn).into(),
         ];
-        let settle = self.run::<(String, i64, i64)>(&SCRIPTS.settle, keys, args);
-        let (settled, dropped) = tokio::join!(settle, async {
-            if then == Then::HasEnded { self.drop_note(user, step.turn).await } else { Ok(()) }
-        });
-        let (word, daily, weekly) = settled?;
-        dropped?;
+        let (word, daily, weekly): (String, i64, i64) = self.run(&SCRIPTS.settle, keys, args).await?;
         not_corrupt(&word)?;
+        if then == Then::HasEnded {
+            self.drop_note_elsewhere(user, step.turn).await?;
+        }
         Ok(Settled::Counted(Used { daily, weekly }))
     }
 

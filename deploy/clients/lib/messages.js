@@ -20,7 +20,16 @@ export function textOf(message) {
 
 const emptyStep = () => ({ text: '', calls: [] });
 
-const outcomeOf = (part) => (part.state === 'output-error' ? part.errorText : part.output);
+/** An answer of a tool is JSON as a text, on the wire as in the history. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+const outcomeOf = (part) => parsed(part.state === 'output-error' ? part.errorText : part.output);
 
 /** The steps of a client's message. */
 export function stepsOfParts(parts) {
@@ -38,14 +47,6 @@ export function stepsOfParts(parts) {
     }
   }
   return steps;
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 /** The steps of a turn in the history: an assistant's row is one, the tools' rows are its outcomes. */

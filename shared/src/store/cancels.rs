@@ -2,8 +2,9 @@
 
 use sqlx::FromRow;
 
-use super::attempts::{close_unanswered, end_turn};
 use super::rows::{TurnRow, turn_columns};
+use super::steps::end_turn;
+use super::tool_calls::close_unanswered;
 use super::{DISPATCH_GRACE, Fenced, Store, StoreError, Tx, interval};
 use crate::id::{MessageId, SessionId, TurnId, UserId};
 use crate::message::Part;

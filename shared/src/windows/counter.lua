@@ -12,16 +12,21 @@ local function counter(key)
     return math.max(0, math.min(tonumber(value), MOST))
 end
 
--- What turns other than `but` have reserved; nil if it cannot be told.
-local function reserved(key, but)
+-- What turns other than `but` have reserved; nil if it cannot be told. What was reserved before
+-- `oldest` is forgotten: no turn lives so long, and nothing else ends what its index has lost.
+local function reserved(key, but, oldest)
     local fields = redis.pcall('HGETALL', key)
     if fields.err then return nil end
     local sum = 0
     for i = 1, #fields, 2 do
         if fields[i] ~= but then
-            local amount = string.match(fields[i + 1], '^(%d+):')
+            local amount, since = string.match(fields[i + 1], '^(%d+):(%d+)$')
             if not amount then return nil end
-            sum = math.min(sum + tonumber(amount), MOST)
+            if tonumber(since) < oldest then
+                redis.call('HDEL', key, fields[i])
+            else
+                sum = math.min(sum + tonumber(amount), MOST)
+            end
         end
     end
     return sum

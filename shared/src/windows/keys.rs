@@ -37,6 +37,11 @@ impl Windows {
         format!("{}usage:reservations", self.prefix)
     }
 
+    /// The same where a script of a user may change it: not in a cluster, where it is in another slot.
+    pub(super) fn reservations_key_of_scripts(&self) -> Option<String> {
+        (!self.clustered).then(|| self.reservations_key())
+    }
+
     fn key(&self, what: &str, user: &UserId, rest: &str) -> String {
         let prefix = &self.prefix;
         if self.clustered {

@@ -1,9 +1,14 @@
 //! Giving reservations back, and finding those whose turn is gone.
+//!
+//! The index of all reservations is changed by the scripts that make and end them: nothing that is
+//! lost or that dies can come between. In a cluster it is in another slot, and is noted before and
+//! dropped after: only the loss of its data alone leaves reservations that nobody finds, which count
+//! against their user until they are too old.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fred::prelude::*;
 
-use super::{Windows, WindowsError, within};
+use super::{SCRIPTS, Windows, WindowsError, within};
 use crate::id::{TurnId, UserId};
 
 /// A reservation that was not looked at for a while.
@@ -18,12 +23,10 @@ pub struct Reservation {
 impl Windows {
     /// Gives back what a turn has reserved, if anything.
     pub async fn release(&self, user: &UserId, turn: TurnId) -> Result<(), WindowsError> {
-        let (released, dropped) = tokio::join!(
-            within(self.pool.next().hdel::<i64, _, _>(self.reserved_key(user), turn.to_string())),
-            self.drop_note(user, turn)
-        );
-        released?;
-        dropped
+        let keys = [self.reserved_key(user)].into_iter().chain(self.reservations_key_of_scripts()).collect();
+        let args: Vec<Value> = vec![turn.to_string().into(), member(user, turn).into()];
+        let _one: i64 = self.run(&SCRIPTS.release, keys, args).await?;
+        self.drop_note_elsewhere(user, turn).await
     }
 
     /// What the turns of a user have reserved, each with its amount.
@@ -68,25 +71,32 @@ impl Windows {
         Ok(members.iter().filter_map(|member| parse(member)).collect())
     }
 
-    pub(super) async fn note_reservation(
+    /// Notes a reservation that is about to be made, where the script that makes it cannot.
+    pub(super) async fn note_elsewhere(
         &self,
         user: &UserId,
         turn: TurnId,
         now: DateTime<Utc>,
     ) -> Result<(), WindowsError> {
-        let member = (milliseconds(now.timestamp_millis()), member(user, turn));
-        let _added: i64 =
-            within(self.pool.next().zadd(self.reservations_key(), None, None, false, false, member)).await?;
+        if self.clustered {
+            let member = (milliseconds(now.timestamp_millis()), member(user, turn));
+            let _added: i64 =
+                within(self.pool.next().zadd(self.reservations_key(), None, None, false, false, member)).await?;
+        }
         Ok(())
     }
 
-    pub(super) async fn drop_note(&self, user: &UserId, turn: TurnId) -> Result<(), WindowsError> {
-        let _gone: i64 = within(self.pool.next().zrem(self.reservations_key(), member(user, turn))).await?;
+    /// Drops the note of a reservation that is gone, where the script that ends it cannot.
+    pub(super) async fn drop_note_elsewhere(&self, user: &UserId, turn: TurnId) -> Result<(), WindowsError> {
+        if self.clustered {
+            let _gone: i64 = within(self.pool.next().zrem(self.reservations_key(), member(user, turn))).await?;
+        }
         Ok(())
     }
 }
 
-fn member(user: &UserId, turn: TurnId) -> String {
+/// A reservation in the index.
+pub(super) fn member(user: &UserId, turn: TurnId) -> String {
     format!("{turn} {user}")
 }
 

@@ -1,9 +1,11 @@
 -- Counts what a step used, once, and takes it off its turn's reservation.
 --
 -- KEYS  1 daily   2 weekly   3 reservations (hash)   4 settled steps (set)
+--       5 the index of all reservations, if it is on this server
 -- ARGV  1 turn   2 step of the turn, as a member of 4   3 weighted tokens
 --       4 and 5 seconds that the daily and the weekly counter are kept; 0 for a day that is over
 --       6 '1' if the turn has ended, and its reservation with it
+--       7 the turn as a member of 5
 -- Returns {word, daily, weekly}: counted, known or corrupt.
 --
 -- The set remembers as long as a window is open in which a step could be counted twice: to the end
@@ -31,5 +33,7 @@ if redis.call('SADD', KEYS[4], ARGV[2]) == 1 then
     end
 end
 redis.call('EXPIRE', KEYS[4], ARGV[5])
-if ARGV[6] == '1' then redis.pcall('HDEL', KEYS[3], ARGV[1]) end
+if ARGV[6] == '1' and type(redis.pcall('HDEL', KEYS[3], ARGV[1])) == 'number' and KEYS[5] then
+    redis.pcall('ZREM', KEYS[5], ARGV[7])
+end
 return {word, daily, weekly}

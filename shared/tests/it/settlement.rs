@@ -11,7 +11,7 @@ use copilot_shared::stream::Append;
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, TurnEnd};
 use copilot_shared::usage::limits::{TokenLimits, Used};
-use copilot_shared::windows::{Then, Windows};
+use copilot_shared::windows::{Reserved, Then, Windows};
 use fred::interfaces::KeysInterface;
 
 use crate::setup::{claimed, ready, session, step, text, user, waiting};
@@ -137,6 +137,58 @@ async fn a_reservation_without_a_turn_in_flight_is_given_back_and_another_is_not
     assert_eq!(release_orphans(&store, &windows, later).await.unwrap(), 1);
     let left: Vec<TurnId> = windows.reserved(&ann()).await.unwrap().into_iter().map(|(turn, _)| turn).collect();
     assert_eq!(left, [running.id]);
+}
+
+#[tokio::test]
+async fn nothing_is_reserved_that_is_not_in_the_index_of_all_reservations() {
+    let services = Services::isolated().await;
+    let (store, windows, redis) = (services.store(), services.windows(), services.redis().await);
+    let limits = TokenLimits { daily: 1_000_000, weekly: 1_000_000 };
+    let index = format!("{}usage:reservations", services.redis_prefix);
+    let _: () = redis.set(&index, "no index", None, None, false).await.unwrap();
+    let unnoted = windows.reserve(&ann(), TurnId::generate(), 100, limits, Utc::now()).await;
+    assert!(unnoted.is_err(), "{unnoted:?}");
+    assert_eq!(windows.reserved(&ann()).await.unwrap(), [], "nobody would ever find it");
+
+    let _: i64 = redis.del(&index).await.unwrap();
+    reserve(&windows, TurnId::generate()).await;
+    let later = Utc::now() + TimeDelta::minutes(1);
+    assert_eq!(release_orphans(&store, &windows, later).await.unwrap(), 1);
+    assert_eq!(windows.reserved(&ann()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_reservation_that_cannot_be_given_back_now_is_given_back_later() {
+    let services = Services::isolated().await;
+    let (store, windows, redis) = (services.store(), services.windows(), services.redis().await);
+    let turn = TurnId::generate();
+    reserve(&windows, turn).await;
+    let (reserved, away) = (format!("{}usage:reserved:ann", services.redis_prefix), TurnId::generate().to_string());
+    let _: () = redis.rename(&reserved, &away).await.unwrap();
+    let _: () = redis.set(&reserved, "no reservations", None, None, false).await.unwrap();
+    let failed = windows.release(&ann(), turn).await;
+    assert!(failed.is_err(), "{failed:?}");
+
+    let _: i64 = redis.del(&reserved).await.unwrap();
+    let _: () = redis.rename(&away, &reserved).await.unwrap();
+    let later = Utc::now() + TimeDelta::minutes(1);
+    assert_eq!(release_orphans(&store, &windows, later).await.unwrap(), 1, "its note was kept");
+    assert_eq!(windows.reserved(&ann()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_the_index_has_lost_counts_against_nobody_for_ever() {
+    let services = Services::isolated().await;
+    let (windows, redis) = (services.windows(), services.redis().await);
+    reserve(&windows, TurnId::generate()).await;
+    let _: i64 = redis.del(format!("{}usage:reservations", services.redis_prefix)).await.unwrap();
+    let limits = TokenLimits { daily: 100, weekly: 100 };
+    let (turn, now) = (TurnId::generate(), Utc::now());
+    let soon = windows.reserve(&ann(), turn, 1, limits, now + TimeDelta::days(7)).await.unwrap();
+    assert!(matches!(soon, Reserved::Refused(_)), "its turn may still run");
+    let late = windows.reserve(&ann(), turn, 1, limits, now + TimeDelta::days(9)).await.unwrap();
+    assert_eq!(late, Reserved::Granted);
+    assert_eq!(windows.reserved(&ann()).await.unwrap(), [(turn, 1)]);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn asked(variable: &str) -> Option<u64> {
 #[tokio::test]
 async fn the_model_decides_as_the_servers_do() {
     let services = Services::isolated().await;
-    let mut pair = Pair::new(&services).await;
+    let mut pair = Box::pin(Pair::new(&services)).await;
     let first = asked("CONFORMANCE_SEED").unwrap_or(0);
     for seed in first..first + asked("CONFORMANCE_COUNT").unwrap_or(SEQUENCES) {
         let mut dice = Dice::new(seed);

@@ -165,7 +165,7 @@ impl Laws {
     }
 
     /// Looks at what a call may change.
-    pub fn look(&self, db: &Database, streams: &Streams, call: &Call) -> Before {
+    pub fn look(db: &Database, streams: &Streams, call: &Call) -> Before {
         let mut before = Before::default();
         match call {
             Call::Append(batch) => before.meta = streams.meta(batch.turn),

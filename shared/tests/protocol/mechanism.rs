@@ -117,10 +117,10 @@ mechanisms! {
     OrphanLook,
     /// A reservation whose turn is in flight is no orphan.
     OrphansAreNotInFlight,
-    /// A reservation is noted in the index before it is made …
-    NoteBeforeReserve,
-    /// … and is given back before its note is dropped.
-    ReleaseBeforeNote,
+    /// A reservation is made and noted in the index in one act …
+    NoteWithReservation,
+    /// … and given back and forgotten in one.
+    ReleaseWithNote,
     /// A submit that may have been accepted keeps its reservation.
     AmbiguousKeepsReservation,
     /// A delivery whose place another one takes is settled.

@@ -129,6 +129,7 @@ impl Turns {
     }
 }
 
+#[expect(clippy::copy_iterator, reason = "a set is eight bits: to go through a copy and keep the set is what is meant")]
 impl Iterator for Turns {
     type Item = TurnId;
 

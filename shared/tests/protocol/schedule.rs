@@ -145,9 +145,7 @@ impl Scheduler {
                 self.inject(fault);
             } else if (plan.submits > 0 || plan.wishes > 0) && self.world.dice.one_in(12) {
                 self.wish(plan);
-            } else if self.world.dice.one_in(plan.haste) {
-                self.pass(1 + plan.jump);
-            } else if !self.act(plan) {
+            } else if self.world.dice.one_in(plan.haste) || !self.act(plan) {
                 self.pass(1 + plan.jump);
             }
             if self.world.laws.broken().is_some() {

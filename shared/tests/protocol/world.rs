@@ -359,7 +359,7 @@ impl World {
 
     /// A server carries out a call, under the eyes of the laws.
     fn execute(&mut self, me: Me, who: &'static str, call: &Call) -> Answer {
-        let before = self.laws.look(&self.db, &self.streams, call);
+        let before = Laws::look(&self.db, &self.streams, call);
         let answer = match call.server() {
             Server::Postgres => ask_database(&mut self.db, call),
             Server::Redis => ask_redis(&mut self.streams, &mut self.windows, self.db.now, call),

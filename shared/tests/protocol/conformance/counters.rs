@@ -1,5 +1,7 @@
 //! What users have used and reserved, on the real server.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use copilot_shared::id::{TurnId as RealTurnId, UserId as RealUserId};
 use copilot_shared::usage::limits::TokenLimits;
@@ -118,7 +120,7 @@ impl Real {
             let held = windows.reserved(&id).await.unwrap();
             let mut held: Vec<_> = held.iter().map(|(turn, amount)| (self.ticket_of(*turn), *amount)).collect();
             held.sort_unstable_by_key(|(ticket, _)| *ticket);
-            lines.push_str(&format!("{user:?} used {used} holds {held:?}\n"));
+            writeln!(lines, "{user:?} used {used} holds {held:?}").unwrap();
         }
         lines
     }

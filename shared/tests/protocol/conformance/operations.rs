@@ -52,7 +52,7 @@ impl Operation {
             (4, Some(_)) => Some(Self::Pass(dice.pick(&[1, 5, 30, 101, 103, 700]))),
             (5, Some(turn)) => Some(of_session(dice, model, turn)),
             (6, Some(_)) => Some(Self::reconciling(dice, model)),
-            (7, Some(turn)) => ending(dice, model, turn),
+            (7, Some(turn)) => Some(ending(dice, model, turn)),
             (8..=10, Some(turn)) => Some(claiming(dice, model, turn)),
             (11..=13, Some(turn)) => streaming(dice, model, turn),
             (14..=16, Some(turn)) => counting(dice, model, turn),
@@ -212,17 +212,17 @@ fn some_calls(dice: &mut Dice, model: &Model, turn: TurnId) -> Option<Calls> {
     (!calls.is_empty()).then_some(calls)
 }
 
-fn ending(dice: &mut Dice, model: &mut Model, turn: TurnId) -> Option<Operation> {
+fn ending(dice: &mut Dice, model: &mut Model, turn: TurnId) -> Operation {
     let end = dice.pick(&[End::Completed, End::Failed(ErrorCode::ProviderError), End::Cancelled]);
     let attempt = some_attempt(dice, model, turn);
     match dice.below(6) {
-        0 => Some(Operation::Seal(turn)),
-        1 => Some(Operation::EndWithoutWorker(turn, end)),
-        2 => Some(Operation::TakeSteering(turn, attempt)),
-        3 => Some(Operation::Call(Call::Seize(turn, attempt))),
+        0 => Operation::Seal(turn),
+        1 => Operation::EndWithoutWorker(turn, end),
+        2 => Operation::TakeSteering(turn, attempt),
+        3 => Operation::Call(Call::Seize(turn, attempt)),
         _ => {
             let last = dice.one_in(2).then(|| commit(dice, model, turn));
-            Some(Operation::Call(Call::Finish(turn, attempt, end, last, dice.below(20))))
+            Operation::Call(Call::Finish(turn, attempt, end, last, dice.below(20)))
         }
     }
 }
@@ -239,7 +239,7 @@ fn streaming(dice: &mut Dice, model: &mut Model, turn: TurnId) -> Option<Operati
         4 => {
             let mut fold = model.streams.read_fold(turn).unwrap_or_default();
             fold.sequence = last + dice.pick(&[0, 3, 1_000_000]);
-            fold.has_started().then(|| append(Batch::begin_anew(turn, attempt, fold)))?
+            fold.has_started().then(|| append(Batch::begin_anew(turn, attempt, &fold)))?
         }
         _ => {
             let first = dice.pick(&[last, last, last, last, last.saturating_sub(2), last + 2]) + 1;

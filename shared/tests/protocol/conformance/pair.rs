@@ -1,5 +1,7 @@
 //! The model and the servers, side by side.
 
+use std::fmt::Write as _;
+
 use copilot_shared::testing::Services;
 
 use super::operations::{Operation, WORKERS};
@@ -85,7 +87,7 @@ impl Pair {
         let mut lines = String::new();
         for (at, used) in windows.used.iter().enumerate() {
             let held: Vec<_> = windows.held_by(UserId(u8::try_from(at).unwrap_or(0))).collect();
-            lines.push_str(&format!("user-{at} used {used} holds {held:?}\n"));
+            writeln!(lines, "user-{at} used {used} holds {held:?}").unwrap();
         }
         (lines, self.real.counters().await)
     }
@@ -144,7 +146,7 @@ impl Model {
                 }
             }
             Operation::Settle(step, false) => {
-                self.world.windows.settle(step, false);
+                self.world.windows.settle(*step, false);
                 String::new()
             }
             Operation::Settle(step, true) => self.give_back(GiveBack::settle(&self.world, *step)),

@@ -1,5 +1,7 @@
 //! The real store and streams, which answer in the words of the model.
 
+mod attempt;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,8 +11,7 @@ use copilot_shared::message::{Part, Speaker};
 use copilot_shared::seal;
 use copilot_shared::session::Caller;
 use copilot_shared::store::{
-    CancelRequest, Claim, Dropped, Fenced, Idempotency, NewTurn, OnBusy, Store, StoreError, StoreSettings, SubmitError,
-    Submitted,
+    CancelRequest, Dropped, Idempotency, NewTurn, OnBusy, Store, StoreError, StoreSettings, SubmitError, Submitted,
 };
 use copilot_shared::stream::{Append, Batch, Streams};
 use copilot_shared::testing::Services;
@@ -19,14 +20,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::operations::{Operation, WORKERS};
 use super::pair::Model;
-use super::told::{
-    appended, broken, broken_by, commit, meta, pending, real_fold, tenths, told_call, unless_fenced, written,
-};
+use super::told::{appended, broken, meta, real_fold, tenths, unless_fenced};
 use super::{names, rows};
 use crate::model::chunk::End;
 use crate::model::database::{self as model, Settings};
 use crate::model::streams as model_streams;
-use crate::model::{ProcessId, SESSIONS, SessionId, TURNS, Tick, TurnId, Turns, UserId};
+use crate::model::{ProcessId, SESSIONS, SessionId, Tick, TurnId, Turns, UserId};
 use crate::process::call::Call;
 
 /// The servers.
@@ -265,11 +264,17 @@ impl Real {
         let done = || "Done".to_owned();
         match *call {
             Call::TakeDue => format!("Turns({:?})", self.set_of(store.take_due(100).await.unwrap())),
-            Call::NotePublished(set) => store.note_published(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::NoteUnpublished(set) => store.note_unpublished(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::NoteSealed(set) => store.note_sealed(&self.ids(set)).await.map_or_else(broken, |()| done()),
-            Call::EnqueueLapsed => store.enqueue_lapsed().await.map_or_else(broken, |_| done()),
-            Call::EnqueueForgotten => store.enqueue_forgotten().await.map_or_else(broken, |_| done()),
+            Call::NotePublished(set) => {
+                store.note_published(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::NoteUnpublished(set) => {
+                store.note_unpublished(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::NoteSealed(set) => {
+                store.note_sealed(&self.ids(set)).await.map_or_else(|error| broken(&error), |()| done())
+            }
+            Call::EnqueueLapsed => store.enqueue_lapsed().await.map_or_else(|error| broken(&error), |_| done()),
+            Call::EnqueueForgotten => store.enqueue_forgotten().await.map_or_else(|error| broken(&error), |_| done()),
             Call::OverdueTurns(since) => self.found(store.overdue_turns(tenths(since)).await),
             Call::UncancelledTurns(since) => self.found(store.uncancelled_turns(tenths(since)).await),
             Call::UnsealedTurns(since) => self.found(store.unsealed_turns(tenths(since)).await),
@@ -282,87 +287,6 @@ impl Real {
 
     fn found(&self, turns: Result<Vec<Turn>, StoreError>) -> String {
         format!("{:?}", self.set_of(turns.unwrap().iter().map(|turn| turn.id)))
-    }
-
-    async fn ask_for_attempt(&self, call: &Call) -> String {
-        let store = &self.store;
-        let (turn, attempt) = match *call {
-            Call::CallsOfStep(turn, _) => (turn, 0),
-            Call::Holds(turn, attempt) | Call::HasFinishedCall(turn, attempt, _) => (turn, attempt),
-            _ => call.writes_as().expect("a call of an attempt"),
-        };
-        let (id, attempt) = (self.turn(turn), Attempt(attempt.into()));
-        match *call {
-            Call::CommitStep(_, _, ref step) => written(store.commit_step(id, attempt, &commit(step)).await),
-            Call::StartCalls(_, _, ref calls) => {
-                let calls: Vec<_> = calls.iter().map(names::call).collect();
-                written(store.start_calls(id, attempt, &calls).await)
-            }
-            Call::FinishCall(_, _, call, outcome) => {
-                let outcome = names::outcome(outcome);
-                written(store.finish_call(id, attempt, &pending(call), &outcome).await)
-            }
-            Call::HasFinishedCall(.., call) => {
-                format!("Is({})", store.has_finished_call(id, attempt, &names::call(call)).await.unwrap())
-            }
-            Call::HandBack(..) => written(store.hand_back(id, attempt).await),
-            Call::GiveUp(..) => store.give_up(id, attempt).await.map_or_else(broken, |()| "Done".to_owned()),
-            Call::Holds(..) => format!("Is({})", store.holds(id, attempt).await.unwrap()),
-            Call::CallsOfStep(_, step) => {
-                let calls = store.calls_of_step(id, step.into()).await.unwrap();
-                let told: Vec<_> = calls.iter().map(told_call).collect();
-                format!("{told:?}")
-            }
-            Call::Seize(..) => self.seize(turn, attempt).await,
-            Call::Finish(_, _, end, ref last, reaches) => {
-                let turn = self.as_attempt(turn, attempt, reaches).await;
-                let last = last.as_ref().map(commit);
-                self.finished(store.finish(&turn, &names::end(end), last.as_ref()).await)
-            }
-            _ => panic!("the servers are not asked for {call:?}"),
-        }
-    }
-
-    /// A turn as the worker of an attempt knows it.
-    async fn as_attempt(&self, turn: TurnId, attempt: Attempt, reaches: u32) -> Turn {
-        let row = self.row(turn).await;
-        let known = match row {
-            Some(row) => row,
-            None => self.store.turn_of_any_session(self.turns[0]).await.unwrap().expect("the first turn stays"),
-        };
-        Turn { id: self.turn(turn), attempt, chunk_sequence: reaches.into(), ..known }
-    }
-
-    async fn seize(&self, turn: TurnId, attempt: Attempt) -> String {
-        let turn = self.as_attempt(turn, attempt, 0).await;
-        let seized = self.store.seize(&turn).await;
-        let told =
-            unless_fenced(seized).map(|seized| (seized.turn.attempt.0, seized.steps, seized.turn.chunk_sequence));
-        format!("{told:?}")
-    }
-
-    fn finished(&self, result: Result<copilot_shared::store::Finished, Fenced>) -> String {
-        if let Err(Fenced::Store(error)) = &result {
-            return broken_by(error);
-        }
-        let finished = unless_fenced(result)
-            .map(|finished| model::Finished { end: names::end_of(&finished.end), next: self.set_of(finished.next) });
-        format!("Finished({finished:?})")
-    }
-
-    async fn renew(&self, worker: ProcessId, held: &[Option<(u8, u32)>; TURNS]) -> String {
-        let held: Vec<_> = (0..)
-            .map(TurnId)
-            .zip(held)
-            .filter_map(|(turn, held)| {
-                let (attempt, stored) = (*held)?;
-                Some((self.turn(turn), Attempt(attempt.into()), u64::from(stored)))
-            })
-            .collect();
-        let renewed = self.store.renew(self.workers[worker.at()], &held).await.unwrap();
-        let kept = self.set_of(renewed.iter().map(|(turn, _)| *turn));
-        let cancelled = self.set_of(renewed.iter().filter(|(_, stop)| *stop).map(|(turn, _)| *turn));
-        format!("Renewed {{ kept: {kept:?}, cancelled: {cancelled:?} }}")
     }
 
     async fn submit(&mut self, new: &model::NewTurn, accepted: Option<TurnId>) -> String {
@@ -378,7 +302,7 @@ impl Real {
                 model::OnBusy::Interrupt => OnBusy::Interrupt,
                 model::OnBusy::Steer => OnBusy::Steer,
             },
-            idempotency: new.key.map(|key| Idempotency { key: key.key.to_string(), body_hash: [key.body; 32] }),
+            idempotency: new.key.map(|key| Idempotency { key: key.word.to_string(), body_hash: [key.body; 32] }),
         };
         debug_assert_eq!(self.tickets.len(), new.ticket.at());
         self.tickets.push(submission.id);
@@ -395,24 +319,6 @@ impl Real {
             Err(SubmitError::Busy(turn)) => format!("Busy({:?})", self.name_of(turn)),
             Err(SubmitError::KeyConflict) => "KeyConflict".to_owned(),
             Err(error) => format!("{error:?}"),
-        }
-    }
-
-    async fn claim(&self, turn: TurnId, worker: ProcessId, redelivered: bool) -> String {
-        match self.store.claim(self.turn(turn), self.workers[worker.at()], redelivered).await.unwrap() {
-            Claim::Claimed(claimed) => format!(
-                "claimed as {} after {} steps and {} losses, stopped {}, steered {}, reaches {}",
-                claimed.turn.attempt.0,
-                claimed.steps,
-                claimed.losses,
-                claimed.cancel_requested,
-                claimed.is_steered,
-                claimed.turn.chunk_sequence
-            ),
-            Claim::Held(holder) => format!("held by {:?}", self.worker_name(holder)),
-            Claim::NotReady => "not ready".to_owned(),
-            Claim::Ended(_) => "ended".to_owned(),
-            Claim::Missing => "missing".to_owned(),
         }
     }
 

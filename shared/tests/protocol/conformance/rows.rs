@@ -96,9 +96,11 @@ pub fn of_model(db: &Database, streams: &Streams, of: Turns) -> String {
         let outcome = call.outcome.map_or_else(|| "-".to_owned(), |outcome| format!("{outcome:?}"));
         line(format!("call {:?} {} {:?} {status} attempt {} {outcome}", call.turn, call.step, call.id, call.attempt));
     }
-    let mut keys: Vec<_> = db.keys.iter().map(|row| (row.turn, row.key.key)).collect();
+    let mut keys: Vec<_> = db.keys.iter().map(|row| (row.turn, row.key.word)).collect();
     keys.sort_unstable();
-    keys.iter().for_each(|(turn, key)| line(format!("key {key} {turn:?}")));
+    for (turn, key) in keys {
+        line(format!("key {key} {turn:?}"));
+    }
     for (at, session) in db.sessions.iter().enumerate() {
         line(format!("session session-{at} next {} used {}", session.next_sequence, session.used));
     }

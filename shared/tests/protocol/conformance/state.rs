@@ -1,5 +1,7 @@
 //! What the servers hold, in the lines of [`super::rows`].
 
+use std::fmt::Write as _;
+
 use copilot_shared::chunk::{Frame, parse_frames};
 use copilot_shared::id::TurnId as RealTurnId;
 use copilot_shared::message::{Part, Role, text_of};
@@ -10,6 +12,9 @@ use super::{names, rows, told};
 use crate::model::chunk::Chunk;
 use crate::model::database::Content;
 use crate::model::{TurnId, Turns, UserId};
+
+/// Its turn, its place, who says it and what.
+type MessageRow = (RealTurnId, Option<i64>, Role, Json<Vec<Part>>);
 
 impl Real {
     /// Every row, and the streams of some turns.
@@ -44,8 +49,7 @@ impl Real {
     }
 
     async fn messages(&mut self) -> Vec<String> {
-        let messages: Vec<(RealTurnId, Option<i64>, Role, Json<Vec<Part>>)> =
-            sqlx::query_as(rows::MESSAGES).fetch_all(&mut self.connection).await.unwrap();
+        let messages: Vec<MessageRow> = sqlx::query_as(rows::MESSAGES).fetch_all(&mut self.connection).await.unwrap();
         let told = messages.into_iter().map(|(turn, sequence, role, parts)| {
             let content = match (role, parts.0.as_slice()) {
                 (Role::User, parts) => Content::User(text_of(parts).parse().unwrap()),
@@ -76,7 +80,7 @@ impl Real {
                 .flat_map(|chunk| names::chunks_of(&chunk))
                 .collect();
             let fold = self.streams.read_fold(id).await.unwrap().map(|fold| rows::fold(&told::model_fold(&fold)));
-            line.push_str(&format!(" {chunks:?} {}", fold.unwrap_or_default()));
+            write!(line, " {chunks:?} {}", fold.unwrap_or_default()).unwrap();
         }
         line
     }

@@ -34,7 +34,7 @@ pub fn written(result: Result<(), Fenced>) -> String {
 }
 
 /// A statement that must not fail.
-pub fn broken(error: StoreError) -> String {
+pub fn broken(error: &StoreError) -> String {
     format!("{error:?}")
 }
 
@@ -121,7 +121,9 @@ pub fn model_fold(real: &RealFold) -> Fold {
     let mut fold = Fold::default();
     for frame in real.replay() {
         if let Frame::Chunk(_, chunk) = frame {
-            names::chunks_of(&chunk).into_iter().for_each(|chunk| fold.apply(chunk));
+            for chunk in names::chunks_of(&chunk) {
+                fold.apply(chunk);
+            }
         }
     }
     fold.sequence = u32::try_from(real.sequence).unwrap();

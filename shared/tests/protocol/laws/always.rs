@@ -52,10 +52,11 @@ impl Laws {
                 self.interrupts.insert(*turn);
                 self.interrupted(*turn, *stopped, before.waiting);
             }
-            (Call::DropWaiting(..), Answer::Dropped(dropped)) => self.drop(dropped),
+            (Call::DropWaiting(..), Answer::Dropped(dropped)) => self.drop(*dropped),
             (Call::Submit(new) | Call::Accept(new, _), Answer::Submitted(submitted)) => {
                 self.submitted(db, windows, new.session, *submitted);
             }
+            (Call::NoteSealed(turns), Answer::Done) => self.sealed(db, windows, *turns),
             _ => {}
         }
         if before.row.is_some() && !matches!(call, Call::Claim { .. }) {
@@ -74,7 +75,7 @@ impl Laws {
         }
     }
 
-    fn drop(&mut self, dropped: &Dropped) {
+    fn drop(&mut self, dropped: Dropped) {
         self.dropped.0 |= dropped.turns.0;
     }
 
@@ -93,6 +94,15 @@ impl Laws {
             self.violate(|| {
                 format!("{user:?} has {in_flight} turns in flight in {session:?} and elsewhere, {cap} allowed")
             });
+        }
+    }
+
+    /// Whoever sees a turn end may use at once what it had reserved: that went before its last chunk.
+    fn sealed(&mut self, db: &Database, windows: &Windows, turns: Turns) {
+        for turn in turns {
+            if let Some(held) = windows.held[db.turn(turn).ticket.at()] {
+                self.violate(|| format!("{turn:?} is sealed and still has {held} reserved"));
+            }
         }
     }
 

@@ -12,13 +12,11 @@ use crate::world::Script;
 impl Laws {
     /// Judges rows and streams that nobody changes any more.
     pub fn judge_rest(&mut self, db: &Database, streams: &Streams, scripts: &[Script]) {
-        for at in 0..db.turns.len() {
-            let turn = TurnId(u8::try_from(at).unwrap_or(0));
-            let row = db.turn(turn);
+        for ((turn, row), script) in (0..).map(TurnId).zip(&db.turns).zip(scripts) {
             if row.deleted {
                 continue;
             }
-            self.judge_end(turn, row, scripts[at]);
+            self.judge_end(turn, row, *script);
             self.judge_usage(db, turn, row);
             self.judge_history(db, turn, row);
             self.judge_stream(db, streams, turn, row);
@@ -197,7 +195,7 @@ impl Laws {
                 .keys
                 .iter()
                 .skip(at + 1)
-                .find(|other| (other.key.owner, other.key.key) == (row.key.owner, row.key.key));
+                .find(|other| (other.key.owner, other.key.word) == (row.key.owner, row.key.word));
             if let Some(again) = again {
                 self.violate(|| format!("{:?} and {:?} were accepted under one key", row.turn, again.turn));
             }

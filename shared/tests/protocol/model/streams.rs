@@ -30,8 +30,8 @@ impl Batch {
     }
 
     /// `Streams::begin_anew`.
-    pub fn begin_anew(turn: TurnId, attempt: Attempt, fold: Fold) -> Self {
-        Self { first: fold.sequence + 1, snapshot: Some(Box::new(fold)), anew: true, ..Self::raise(turn, attempt, 0) }
+    pub fn begin_anew(turn: TurnId, attempt: Attempt, fold: &Fold) -> Self {
+        Self { first: fold.sequence + 1, snapshot: Some(Box::new(*fold)), anew: true, ..Self::raise(turn, attempt, 0) }
     }
 
     /// Sequence number of the last chunk.
@@ -202,7 +202,9 @@ impl Streams {
         if !chunks.is_empty() {
             fold.sequence = first - 1;
         }
-        chunks.iter().for_each(|chunk| fold.apply_next(*chunk));
+        for chunk in chunks {
+            fold.apply_next(*chunk);
+        }
         Some(fold)
     }
 }

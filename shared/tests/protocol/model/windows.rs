@@ -47,35 +47,41 @@ impl Windows {
         *self = Self { settled: std::mem::take(&mut self.settled), mechanisms, ..Self::default() };
     }
 
-    /// `Windows::note_reservation`.
+    /// Half of `reserve.lua`, where the other half is another act.
     pub fn note_reservation(&mut self, user: UserId, ticket: Ticket, now: Tick) {
         self.noted[ticket.at()] = Some((user, now));
     }
 
     /// `reserve.lua`. False if a limit is reached.
-    pub fn reserve(&mut self, user: UserId, ticket: Ticket, amount: u32, limit: u32) -> bool {
+    pub fn reserve(&mut self, (user, ticket): (UserId, Ticket), amount: u32, limit: u32, now: Tick) -> bool {
         let others = self.held.iter().enumerate().filter(|(at, _)| self.holders[*at] == user && *at != ticket.at());
         let others: u32 = others.filter_map(|(_, held)| *held).sum();
         if limit > 0 && self.used[usize::from(user.0)] + others >= limit {
             return false;
+        }
+        if self.mechanisms.has(Mechanism::NoteWithReservation) {
+            self.note_reservation(user, ticket, now);
         }
         self.held[ticket.at()] = Some(amount);
         self.holders[ticket.at()] = user;
         true
     }
 
-    /// The first command of `Windows::release`.
+    /// `release.lua`.
     pub fn release(&mut self, ticket: Ticket) {
         self.held[ticket.at()] = None;
+        if self.mechanisms.has(Mechanism::ReleaseWithNote) {
+            self.drop_note(ticket);
+        }
     }
 
-    /// `Windows::drop_note`.
+    /// Half of `release.lua`, where the other half is another act.
     pub fn drop_note(&mut self, ticket: Ticket) {
         self.noted[ticket.at()] = None;
     }
 
     /// `settle.lua`.
-    pub fn settle(&mut self, step: &StepUse, has_ended: bool) {
+    pub fn settle(&mut self, step: StepUse, has_ended: bool) {
         let known = self.settled.contains(&(step.ticket, step.step));
         if !known || !self.mechanisms.has(Mechanism::SettledOnce) {
             self.settled.push((step.ticket, step.step));

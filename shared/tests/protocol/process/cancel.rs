@@ -35,16 +35,16 @@ enum Stage {
         turn: TurnId,
         tries: u8,
     },
-    Seal(Seal),
+    Seal(Box<Seal>),
     End {
         turn: TurnId,
         tries: u8,
-        end: EndWithoutWorker,
+        end: Box<EndWithoutWorker>,
     },
     /// `see_off`: each dropped turn in turn.
     SeeOff {
         left: Turns,
-        seal: Option<Seal>,
+        seal: Option<Box<Seal>>,
     },
     Over,
 }
@@ -63,17 +63,20 @@ impl Cancel {
     fn see_off(world: &World, mut left: Turns) -> Stage {
         match left.pop() {
             // The rows are as the drop returned them, and nobody changes them any more.
-            Some(turn) => Stage::SeeOff { left, seal: Seal::new(world, turn, *world.db.turn(turn)) },
+            Some(turn) => Stage::SeeOff { left, seal: Seal::new(world, turn, *world.db.turn(turn)).map(Box::new) },
             None => Stage::Over,
         }
     }
 
     fn looked(&self, world: &World, turn: TurnId, tries: u8, answer: Answer) -> Stage {
         match answer {
-            Answer::Row(row) => match Seal::new(world, turn, row) {
-                Some(seal) => Stage::Seal(seal),
-                None => Stage::End { turn, tries, end: EndWithoutWorker::new(world, turn, row, End::Cancelled) },
-            },
+            Answer::Row(row) => {
+                if let Some(seal) = Seal::new(world, turn, row) {
+                    return Stage::Seal(Box::new(seal));
+                }
+                let end = Box::new(EndWithoutWorker::new(world, turn, row, End::Cancelled));
+                Stage::End { turn, tries, end }
+            }
             answer => unreachable!("a look at {:?} got {answer:?}", self.session),
         }
     }

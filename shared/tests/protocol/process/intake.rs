@@ -29,7 +29,7 @@ enum Stage {
     /// `why_unclaimed`: its two looks.
     Why,
     WhoHolds,
-    Attempt(Attempt),
+    Attempt(Box<Attempt>),
     Settle,
     Requeue,
 }
@@ -80,7 +80,7 @@ impl Run {
                 world.broker.ack(replaced);
             }
         }
-        self.stage = Stage::Attempt(Attempt::new(world, self.turn, claimed, me));
+        self.stage = Stage::Attempt(Box::new(Attempt::new(world, self.turn, claimed, me)));
         Flow::Go
     }
 

@@ -34,8 +34,8 @@ enum Stage {
     Overdue,
     Uncancelled,
     Unsealed,
-    Ending { rows: Vec<(TurnId, TurnRow)>, end: EndWithoutWorker, then: After },
-    Sealing { rows: Vec<(TurnId, TurnRow)>, seal: Seal },
+    Ending { rows: Vec<(TurnId, TurnRow)>, end: Box<EndWithoutWorker>, then: After },
+    Sealing { rows: Vec<(TurnId, TurnRow)>, seal: Box<Seal> },
     // `settle_overdue` and `release_orphans`.
     Settle(SettleAll),
     Orphans,
@@ -142,7 +142,10 @@ impl Reconcile {
             After::Uncancelled => End::Cancelled,
         };
         match (rows.pop(), then) {
-            (Some((turn, row)), _) => Stage::Ending { rows, end: EndWithoutWorker::new(world, turn, row, end), then },
+            (Some((turn, row)), _) => {
+                let end = Box::new(EndWithoutWorker::new(world, turn, row, end));
+                Stage::Ending { rows, end, then }
+            }
             (None, After::Overdue) => Stage::Uncancelled,
             (None, After::Uncancelled) => Stage::Unsealed,
         }
@@ -150,7 +153,7 @@ impl Reconcile {
 
     fn seal_next(world: &World, mut rows: Vec<(TurnId, TurnRow)>) -> Stage {
         let seal = rows.pop().and_then(|(turn, row)| Seal::new(world, turn, row));
-        seal.map_or_else(|| Stage::Settle(SettleAll::overdue()), |seal| Stage::Sealing { rows, seal })
+        seal.map_or_else(|| Stage::Settle(SettleAll::overdue()), |seal| Stage::Sealing { rows, seal: Box::new(seal) })
     }
 
     fn release_next(world: &World, mut orphans: Vec<(UserId, Ticket)>) -> Option<Stage> {

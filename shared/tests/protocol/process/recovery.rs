@@ -65,7 +65,7 @@ impl Recovery {
         let (turn, attempt) = (self.turn, self.row.attempt);
         match &self.stage {
             Stage::Messages => Call::TurnMessages(turn),
-            Stage::Anew(fold) => Call::append(Batch::begin_anew(turn, attempt, **fold)),
+            Stage::Anew(fold) => Call::append(Batch::begin_anew(turn, attempt, fold)),
             Stage::Raise => Call::append(Batch::raise(turn, attempt, reach(world, &self.row))),
             Stage::Fold => Call::ReadFold(turn),
             Stage::Calls(step) => Call::CallsOfStep(turn, *step),

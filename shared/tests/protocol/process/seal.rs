@@ -101,7 +101,7 @@ impl Seal {
             SealStage::Release(give_back) => give_back.next(),
             SealStage::Fenced => Call::Meta(self.turn),
             SealStage::Messages => Call::TurnMessages(self.turn),
-            SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.attempt, self.fold)),
+            SealStage::Anew => Call::append(Batch::begin_anew(self.turn, self.attempt, &self.fold)),
             SealStage::Raise => Call::append(Batch::raise(self.turn, self.attempt, self.reaches)),
             SealStage::Fold => Call::ReadFold(self.turn),
             SealStage::Outcomes => Call::CallsOfStep(self.turn, self.row.steps),
@@ -205,7 +205,7 @@ enum EndStage {
     SeizeLate,
     End,
     Row,
-    Seal(Seal),
+    Seal(Box<Seal>),
 }
 
 impl EndWithoutWorker {
@@ -224,7 +224,7 @@ impl EndWithoutWorker {
             EndStage::Seize | EndStage::SeizeLate => Call::Seize(self.turn, self.row.attempt),
             EndStage::Raise => Call::append(Batch::raise(self.turn, attempt, reach(world, &self.row))),
             EndStage::Messages => Call::TurnMessages(self.turn),
-            EndStage::Anew => Call::append(Batch::begin_anew(self.turn, attempt, self.fold)),
+            EndStage::Anew => Call::append(Batch::begin_anew(self.turn, attempt, &self.fold)),
             EndStage::Fold => Call::ReadFold(self.turn),
             EndStage::End => Call::EndWithoutWorker(self.turn, self.row.attempt, self.end, self.seen()),
             EndStage::Row => Call::TurnOfAnySession(self.turn),
@@ -232,7 +232,7 @@ impl EndWithoutWorker {
         }
     }
 
-    fn taken(&self, seizes: bool) -> EndStage {
+    fn taken(seizes: bool) -> EndStage {
         if seizes { EndStage::End } else { EndStage::SeizeLate }
     }
 
@@ -270,12 +270,12 @@ impl EndWithoutWorker {
                 EndStage::Anew
             }
             (EndStage::Raise, Answer::Appended(Appended::Stored)) => EndStage::Fold,
-            (EndStage::Anew, Answer::Appended(Appended::Stored)) => self.taken(seizes),
+            (EndStage::Anew, Answer::Appended(Appended::Stored)) => Self::taken(seizes),
             (EndStage::Raise | EndStage::Anew, Answer::Appended(_)) => return Progress::Over(None),
             (EndStage::Fold, Answer::Fold(fold)) => {
                 self.fold = fold.map(|fold| *fold).unwrap_or_default();
                 let lost = self.fold.sequence < reach(world, &self.row);
-                if lost { EndStage::Raise } else { self.taken(seizes) }
+                if lost { EndStage::Raise } else { Self::taken(seizes) }
             }
             (EndStage::End, Answer::Finished(Ok(finished))) => {
                 self.next = finished.next;
@@ -283,7 +283,7 @@ impl EndWithoutWorker {
             }
             (_, Answer::Finished(Err(_)) | Answer::Seized(Err(_))) => return Progress::Over(None),
             (EndStage::Row, Answer::Row(row)) => match Seal::new(world, self.turn, row) {
-                Some(seal) => EndStage::Seal(seal),
+                Some(seal) => EndStage::Seal(Box::new(seal)),
                 None => return Progress::Over(Some(self.next)),
             },
             (stage, answer) => unreachable!("{stage:?} got {answer:?}"),

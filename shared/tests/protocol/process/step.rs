@@ -75,15 +75,12 @@ impl Listening {
     fn speak(&mut self, world: &mut World, me: Me) {
         let piece = world.new_piece();
         let writer = &mut world.writers[me.task];
-        let part = match self.open {
-            Some(part) => part,
-            None => {
-                let part = writer.fold.next_part();
-                writer.send(Chunk::TextStart(part));
-                self.open = Some(part);
-                part
-            }
-        };
+        let part = self.open.unwrap_or_else(|| {
+            let part = writer.fold.next_part();
+            writer.send(Chunk::TextStart(part));
+            part
+        });
+        self.open = Some(part);
         writer.send(Chunk::TextDelta(part, piece));
         self.said += 1;
     }

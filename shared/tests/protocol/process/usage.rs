@@ -19,20 +19,21 @@ pub struct Reserve {
 
 #[derive(Debug, Clone, Copy)]
 enum ReserveStage {
-    Note,
     Reserve,
+    // The halves of the script, where they are two acts.
+    Note,
     DropNote,
 }
 
 impl Reserve {
     /// Reserves for a turn.
     pub fn new(world: &World, user: UserId, ticket: Ticket) -> Self {
-        let notes = world.db.has(Mechanism::NoteBeforeReserve);
-        Self { user, ticket, stage: if notes { ReserveStage::Note } else { ReserveStage::Reserve } }
+        let one_act = world.db.has(Mechanism::NoteWithReservation);
+        Self { user, ticket, stage: if one_act { ReserveStage::Reserve } else { ReserveStage::Note } }
     }
 
     /// The next call.
-    pub fn next(&self, world: &World) -> Call {
+    pub fn next(self, world: &World) -> Call {
         match self.stage {
             ReserveStage::Note => Call::NoteReservation(self.user, self.ticket),
             ReserveStage::Reserve => Call::Reserve(self.user, self.ticket, world.limit.unwrap_or(0)),
@@ -42,20 +43,20 @@ impl Reserve {
 
     /// Takes the answer in.
     pub fn take(&mut self, world: &World, answer: &Answer) -> Progress<bool> {
-        let notes = world.db.has(Mechanism::NoteBeforeReserve);
         self.stage = match (self.stage, answer) {
             (_, Answer::Unavailable) => return Progress::Failed,
-            (ReserveStage::Note, _) if notes => ReserveStage::Reserve,
-            (ReserveStage::Reserve, Answer::Is(false)) => ReserveStage::DropNote,
-            (ReserveStage::Reserve, _) if !notes => ReserveStage::Note,
-            (ReserveStage::Note | ReserveStage::Reserve, _) => return Progress::Over(true),
-            (ReserveStage::DropNote, _) => return Progress::Over(false),
+            (ReserveStage::Note, _) => ReserveStage::Reserve,
+            (ReserveStage::Reserve, Answer::Is(false)) if !world.db.has(Mechanism::NoteWithReservation) => {
+                ReserveStage::DropNote
+            }
+            (ReserveStage::Reserve, Answer::Is(false)) | (ReserveStage::DropNote, _) => return Progress::Over(false),
+            (ReserveStage::Reserve, _) => return Progress::Over(true),
         };
         Progress::More
     }
 }
 
-/// `Windows::release`, or `Windows::settle` of a turn's last step: two commands.
+/// `Windows::release`, or `Windows::settle` of a turn's last step.
 #[derive(Debug, Clone)]
 pub struct GiveBack {
     first: Option<Call>,
@@ -74,9 +75,10 @@ impl GiveBack {
     }
 
     fn both(world: &World, release: Call, ticket: Ticket) -> Self {
-        let (first, second) = (Some(release), Some(Call::DropNote(ticket)));
-        let released_first = world.db.has(Mechanism::ReleaseBeforeNote);
-        if released_first { Self { first, second } } else { Self { first: second, second: first } }
+        if world.db.has(Mechanism::ReleaseWithNote) {
+            return Self { first: Some(release), second: None };
+        }
+        Self { first: Some(Call::DropNote(ticket)), second: Some(release) }
     }
 
     /// The next call.

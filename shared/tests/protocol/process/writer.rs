@@ -29,8 +29,8 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that goes on behind `fold`.
-    pub fn new(fold: Fold) -> Self {
-        Self { stored: fold.sequence, fold, ..Self::default() }
+    pub fn new(fold: &Fold) -> Self {
+        Self { stored: fold.sequence, fold: *fold, ..Self::default() }
     }
 
     /// `TurnWriter::send`.

@@ -1,4 +1,4 @@
-//! Mirrors `shared/src/store/attempts.rs`.
+//! Mirrors `shared/src/store/{attempts,steps,tool_calls}.rs`.
 
 use super::{Broken, Content, Database, OutboxRow, Refused, StepRow, TurnRow};
 use crate::mechanism::Mechanism;

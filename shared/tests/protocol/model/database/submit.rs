@@ -18,15 +18,15 @@ pub enum OnBusy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub owner: (Option<UserId>, Option<SessionId>),
-    pub key: u8,
+    pub word: u8,
     pub body: u8,
 }
 
 impl Key {
     /// Keys belong to the user; an anonymous session's keys belong to the session.
-    pub fn new(session: SessionId, user: Option<UserId>, key: u8, body: u8) -> Self {
+    pub fn new(session: SessionId, user: Option<UserId>, word: u8, body: u8) -> Self {
         let owner = if user.is_some() { (user, None) } else { (None, Some(session)) };
-        Self { owner, key, body }
+        Self { owner, word, body }
     }
 }
 
@@ -77,7 +77,7 @@ impl Database {
     /// `find_repeated`.
     pub fn find_repeated(&self, new: &NewTurn) -> Option<Submitted> {
         let key = new.key.filter(|_| self.has(Mechanism::IdempotencyKey))?;
-        let row = self.keys.iter().find(|row| (row.key.owner, row.key.key) == (key.owner, key.key))?;
+        let row = self.keys.iter().find(|row| (row.key.owner, row.key.word) == (key.owner, key.word))?;
         let same = row.key.body == key.body;
         Some(if same { Submitted::Repeated(self.turn_to_follow(row.turn)) } else { Submitted::KeyConflict })
     }
