@@ -7,11 +7,12 @@ import type { SessionSummary } from '../sessions/sessions';
 import { wireLog } from '../wire/log';
 import { Announcer } from './Announcer';
 import { Composer } from './Composer';
+import type { Draft } from './draft';
 import type { Conversation } from './load';
 import { Log } from './Log';
 import { Notice } from './Notice';
 import { Queue } from './Queue';
-import { type Draft, useConversation } from './useConversation';
+import { useConversation } from './useConversation';
 import { textOf } from './visible';
 
 interface Props {
@@ -27,7 +28,7 @@ interface Props {
 const connectionOf = () => wireLog.get().connection;
 
 export function Chat({ session, summary, begins, draft, onChange, onReset }: Props) {
-  const chat = useConversation(session, begins, { onChange });
+  const chat = useConversation(session, begins, onChange);
   const { messages, busy, send, sync, unsent } = chat;
   const connection = useSyncExternalStore(wireLog.watch, connectionOf);
   const box = useRef<HTMLTextAreaElement>(null);

@@ -3,14 +3,15 @@
 import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from 'react';
 
 import { sentenceOf } from '../api/problem';
-import { Attachment } from './Attachment';
+import { AttachButton } from './AttachButton';
+import { Attachments } from './Attachments';
+import type { Draft } from './draft';
 import { attach } from './files';
 import type { WhenBusy } from './queue';
-import type { Draft } from './useConversation';
+import { WhenToSend } from './WhenToSend';
 
 interface Props {
   busy: boolean;
-  disabled?: boolean;
   /** Words that were put here by something else than the keyboard. */
   given: Draft | undefined;
   box: Ref<HTMLTextAreaElement>;
@@ -20,17 +21,10 @@ interface Props {
 
 const EMPTY: Draft = { text: '', files: [] };
 
-const CHOICES: { value: WhenBusy; name: string }[] = [
-  { value: 'enqueue', name: 'after this answer' },
-  { value: 'steer', name: 'into this answer' },
-  { value: 'interrupt', name: 'instead of this answer' },
-];
-
-export function Composer({ busy, disabled = false, given, box, onSend, onStop }: Props) {
+export function Composer({ busy, given, box, onSend, onStop }: Props) {
   const [draft, setDraft] = useState(EMPTY);
   const [whenBusy, setWhenBusy] = useState<WhenBusy>('enqueue');
   const [trouble, setTrouble] = useState('');
-  const picker = useRef<HTMLInputElement>(null);
   const sending = useRef(false);
   const { text, files } = draft;
   const empty = text.trim() === '' && files.length === 0;
@@ -40,7 +34,7 @@ export function Composer({ busy, disabled = false, given, box, onSend, onStop }:
   }, [given]);
 
   async function send() {
-    if (empty || disabled || sending.current) return;
+    if (empty || sending.current) return;
     sending.current = true;
     setDraft(EMPTY);
     setTrouble('');
@@ -77,30 +71,13 @@ export function Composer({ busy, disabled = false, given, box, onSend, onStop }:
         void add([...event.dataTransfer.files]);
       }}
     >
-      {files.length > 0 && (
-        <ul className="attachments" aria-label="Attached files">
-          {files.map((file, index) => (
-            <li key={index}>
-              <Attachment file={file} />
-              <button
-                type="button"
-                className="quiet small"
-                aria-label={`Remove ${file.filename ?? 'file'}`}
-                onClick={() => setDraft({ text, files: files.filter((_, other) => other !== index) })}
-              >
-                ×
-              </button>
-            </li>
-          ))}
-        </ul>
-      )}
+      <Attachments files={files} onRemove={(index) => setDraft({ text, files: files.toSpliced(index, 1) })} />
       <textarea
         ref={box}
         aria-label="Message"
         placeholder="Message Copilot"
         rows={1}
         value={text}
-        disabled={disabled}
         onChange={({ target }) => setDraft({ text: target.value, files })}
         onKeyDown={onKeyDown}
         onPaste={({ clipboardData }) => {
@@ -108,45 +85,20 @@ export function Composer({ busy, disabled = false, given, box, onSend, onStop }:
         }}
       />
       <div className="row">
-        <button type="button" className="quiet" onClick={() => picker.current?.click()} disabled={disabled}>
-          Attach
-        </button>
-        <input
-          ref={picker}
-          type="file"
-          multiple
-          hidden
-          aria-label="Files"
-          onChange={({ target }) => {
-            void add([...(target.files ?? [])]);
-            target.value = '';
-          }}
-        />
+        <AttachButton onChoose={(chosen) => void add(chosen)} />
         {trouble && (
           <span className="bad" role="alert">
             {trouble}
           </span>
         )}
         <span className="gap" />
-        {busy && (
-          <select
-            aria-label="When to send"
-            value={whenBusy}
-            onChange={({ target }) => setWhenBusy(target.value as WhenBusy)}
-          >
-            {CHOICES.map(({ value, name }) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        )}
+        {busy && <WhenToSend value={whenBusy} onChange={setWhenBusy} />}
         {busy && (
           <button type="button" onClick={onStop}>
             Stop
           </button>
         )}
-        <button type="submit" className="main" disabled={empty || disabled}>
+        <button type="submit" className="main" disabled={empty}>
           Send
         </button>
       </div>

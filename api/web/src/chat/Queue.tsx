@@ -7,7 +7,7 @@ import { drop, rewrite, type Waiting } from './queue';
 interface Props {
   session: string;
   queue: Waiting[];
-  attempt: (act: () => Promise<void>) => Promise<void>;
+  attempt: (act: () => Promise<void>) => Promise<boolean>;
   refresh: () => Promise<void>;
 }
 

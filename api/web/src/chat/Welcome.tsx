@@ -5,8 +5,8 @@ import { useEffect, useRef, useState } from 'react';
 import { answer, api, type Schemas } from '../api/client';
 import { focusIfKeyboard } from '../page/focus';
 import { Composer } from './Composer';
+import type { Draft } from './draft';
 import { Notice } from './Notice';
-import type { Draft } from './useConversation';
 
 type Theme = Schemas['SuggestedTheme'];
 

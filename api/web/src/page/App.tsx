@@ -4,7 +4,7 @@ import { useCallback, useState, useSyncExternalStore } from 'react';
 
 import { token } from '../api/token';
 import { usePolled } from '../api/usePolled';
-import type { Draft } from '../chat/useConversation';
+import type { Draft } from '../chat/draft';
 import { Inspector } from '../inspector/Inspector';
 import { createSession, listSessions } from '../sessions/sessions';
 import { readUsage } from '../usage/usage';

@@ -4,8 +4,8 @@ import { useEffect, useState } from 'react';
 
 import { sentenceOf } from '../api/problem';
 import { Chat } from '../chat/Chat';
+import type { Draft } from '../chat/draft';
 import { type Conversation, loadConversation } from '../chat/load';
-import type { Draft } from '../chat/useConversation';
 import { Welcome } from '../chat/Welcome';
 import type { SessionSummary } from '../sessions/sessions';
 
