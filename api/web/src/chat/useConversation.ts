@@ -55,16 +55,18 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
   }, [clearError]);
   const actions = useActions(id, { sendMessage, isBusy, refreshQueue, dismiss, onProblem: setProblem, onChange });
 
+  // A turn has been accepted, or has ended.
+  useEffect(onChange, [status, onChange]);
+
   const wasBusy = useRef(false);
   useEffect(() => {
     if (wasBusy.current === busy) return;
     wasBusy.current = busy;
-    onChange();
     // Something else may wait: the API knows.
     if (busy || error instanceof Problem) return;
     if (error instanceof StreamGap) clearError();
     void sync();
-  }, [busy, error, clearError, onChange, sync]);
+  }, [busy, error, clearError, sync]);
 
   return {
     ...actions,
