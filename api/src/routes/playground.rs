@@ -1,9 +1,12 @@
 //! The playground: a page that loads nothing from elsewhere, and what it is made of.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use copilot_shared::id::UserId;
 use poem::endpoint::make_sync;
 use poem::http::{StatusCode, header};
-use poem::web::Path;
+use poem::web::{Data, Path};
 use poem::{EndpointExt, Response, Route, handler};
 
 use crate::auth::{DEVELOPMENT_KEY, SignAlgorithm, UserRole, sign};
@@ -41,14 +44,15 @@ pub(super) fn routes(route: Route, web: Option<Web>, development_key: bool) -> R
         let token = if development_key { development_token() } else { String::new() };
         html(page.replace(TOKEN, &token))
     });
-    let files = poem::get(asset).data(std::sync::Arc::new(assets));
+    let files = poem::get(asset).data(Arc::new(assets));
     route.at("/", poem::get(index)).at("/assets/:name", files)
 }
 
-type Assets = std::sync::Arc<std::collections::BTreeMap<String, Asset>>;
+/// By name.
+type Assets = Arc<BTreeMap<String, Asset>>;
 
 #[handler]
-fn asset(Path(name): Path<String>, assets: poem::web::Data<&Assets>) -> poem::Result<Response> {
+fn asset(Path(name): Path<String>, Data(assets): Data<&Assets>) -> poem::Result<Response> {
     let Some(Asset { content_type, body }) = assets.get(&name) else {
         return Err(StatusCode::NOT_FOUND.into());
     };
