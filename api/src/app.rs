@@ -9,6 +9,7 @@ use copilot_shared::seal::SealError;
 use copilot_shared::session::Session;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
+use copilot_shared::workspace::Workspaces;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -18,6 +19,7 @@ use crate::relay::Relay;
 
 pub mod administer_limits;
 pub mod administer_turns;
+pub mod attachments;
 pub mod buy_credits;
 pub mod cancel_turn;
 pub mod check_health;
@@ -26,6 +28,7 @@ pub mod create_session;
 pub mod dead_letters;
 pub mod delete_session;
 pub mod edit_queue;
+pub mod files;
 pub mod grant_credits;
 pub mod impersonate;
 pub mod publication;
@@ -49,6 +52,7 @@ pub struct App {
     relay: Relay,
     ledger: Ledger,
     payments: Payments,
+    workspaces: Workspaces,
     analytics: Analytics,
     usage: Usage,
     publications: Publications,
@@ -70,6 +74,8 @@ pub struct Foundations {
     pub ledger: Ledger,
     /// Who takes money for them.
     pub payments: Payments,
+    /// Users' files.
+    pub workspaces: Workspaces,
     /// Who is told what happens.
     pub analytics: Analytics,
     /// What users use, and may use.
@@ -104,9 +110,23 @@ pub enum StopError {
 impl App {
     /// The use cases. Their tasks are `tasks` and end after `stop`.
     pub fn new(foundations: Foundations, stop: CancellationToken, tasks: TaskTracker) -> Self {
-        let Foundations { store, streams, publisher, relay, ledger, payments, analytics, usage } = foundations;
+        let Foundations { store, streams, publisher, relay, ledger, payments, workspaces, analytics, usage } =
+            foundations;
         let publications = Publications::start(&store, &publisher, &stop, &tasks);
-        Self { store, streams, publisher, relay, ledger, payments, analytics, usage, publications, stop, tasks }
+        Self {
+            store,
+            streams,
+            publisher,
+            relay,
+            ledger,
+            payments,
+            workspaces,
+            analytics,
+            usage,
+            publications,
+            stop,
+            tasks,
+        }
     }
 
     /// The caller's session. The one place where it is decided who may see what.

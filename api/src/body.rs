@@ -20,7 +20,7 @@ const DEPTH: usize = 128;
 
 /// How much of a body that is too large is read and dropped: a client that is still sending would
 /// otherwise see a broken connection instead of the answer.
-const DRAIN: usize = 64 * 1024 * 1024;
+pub const DRAIN: usize = 64 * 1024 * 1024;
 
 /// A JSON body.
 pub struct JsonBody<T>(pub T);

@@ -8,6 +8,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, CreditConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::telemetry::LogConfig;
+use copilot_shared::workspace::WorkspaceConfig;
 
 use crate::app::read_usage::ResetTerms;
 use crate::auth::jwks::{ClientError, JwksAddress, JwksAddressError, KeyRing, Transport};
@@ -76,6 +77,9 @@ pub struct ServeConfig {
     /// What users have and spend.
     #[command(flatten)]
     pub credits: CreditConfig,
+    /// Users' files.
+    #[command(flatten)]
+    pub workspace: WorkspaceConfig,
     /// Who is told what happens.
     #[command(flatten)]
     pub analytics: AnalyticsConfig,

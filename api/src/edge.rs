@@ -177,6 +177,10 @@ async fn compress(mut response: Response) -> Response {
     if !response.content_type().is_some_and(|kind| KINDS.iter().any(|known| kind.starts_with(known))) {
         return response;
     }
+    // A file is sent as it is and as it comes, whatever its type: its ranges are those of its bytes.
+    if response.headers().contains_key(header::ACCEPT_RANGES) {
+        return response;
+    }
     let body = match response.take_body().into_bytes().await {
         Ok(body) => body,
         Err(error) => {

@@ -11,7 +11,9 @@ mod catch;
 mod causes;
 mod refused;
 
-pub use bodies::{Checkpoint, Code, Conflict, Fault, FieldError, Invalid, Unprocessable};
+pub use bodies::{
+    Checkpoint, Code, Conflict, Fault, FieldError, Invalid, StorageExceeded, StorageFault, Unprocessable, UploadFault,
+};
 pub use catch::problem_of;
 pub use refused::{Refused, Statuses};
 
@@ -32,6 +34,7 @@ pub struct Problem {
 enum Detail {
     Sentence(String),
     Fields(Vec<FieldError>),
+    Storage(StorageExceeded),
 }
 
 /// What a client needs to go on.
@@ -39,6 +42,7 @@ enum Detail {
 enum More {
     Turn(TurnId),
     Checkpoint(Cursor),
+    Size(u64),
 }
 
 impl Problem {
@@ -61,6 +65,27 @@ impl Problem {
     /// The session is unknown, or somebody else's: the two look the same.
     pub fn no_session(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, Code::SessionNotFound, format!("Session {id} not found."))
+    }
+
+    /// The caller's files would have more bytes than they may.
+    pub fn storage_exceeded(exceeded: StorageExceeded) -> Self {
+        let detail = Detail::Storage(exceeded);
+        Self { detail, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::StorageLimitExceeded, "") }
+    }
+
+    /// The file is unknown, or somebody else's: the two look the same.
+    pub fn no_file() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Code::FileNotFound, "File not found")
+    }
+
+    /// The range is no part of a file of so many bytes.
+    pub fn no_such_range(size: u64) -> Self {
+        let problem = Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            Code::RangeNotSatisfiable,
+            format!("The range is no part of the file, which has {size} bytes."),
+        );
+        Self { more: Some(More::Size(size)), ..problem }
     }
 
     /// The turn is unknown, or of another session.
@@ -117,11 +142,12 @@ impl IntoResponse for Problem {
         let detail = match self.detail {
             Detail::Sentence(sentence) => json!(sentence),
             Detail::Fields(fields) => json!(fields),
+            Detail::Storage(exceeded) => json!(exceeded),
         };
         let mut body = json!({ "detail": detail, "code": self.code.as_str() });
         if let Some(object) = body.as_object_mut() {
             match self.more {
-                None => {}
+                None | Some(More::Size(_)) => {}
                 Some(More::Turn(turn)) => {
                     object.insert("turn_id".into(), json!(turn));
                 }
@@ -134,6 +160,11 @@ impl IntoResponse for Problem {
             Response::builder().status(self.status).content_type("application/json").body(body.to_string());
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(More::Size(size)) = self.more
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{size}"))
+        {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
         response
     }

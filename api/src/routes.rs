@@ -16,6 +16,7 @@ use crate::web::Web;
 mod admin;
 mod aliases;
 mod credits;
+mod files;
 mod messages;
 mod models;
 mod moment;
@@ -52,6 +53,8 @@ pub enum Tag {
     Usage,
     /// What the caller has and spent, in cents.
     Credits,
+    /// The caller's files.
+    Workspace,
     /// Health, settings, and schemas for code generation.
     Service,
     /// For admins: everybody's turns, limits and credits. Every call is written down.
@@ -83,6 +86,7 @@ pub(crate) fn service() -> OpenApiService<impl OpenApi, ()> {
         understanding::UnderstandingRoutes,
         usage::UsageRoutes,
         credits::CreditRoutes,
+        files::FileRoutes,
         service::ServiceRoutes,
         admin::turns::AdminTurnRoutes,
         admin::credits::AdminCreditRoutes,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::analytics::PostHogError;
+use copilot_shared::blobs::BlobError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::lifecycle::Lifecycle;
 use copilot_shared::ops::{self, OpsError, Readiness};
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// `REDIS_URL` is no address.
     #[error("REDIS_URL")]
     Streams(#[source] StreamError),
+    /// Users' files have no place.
+    #[error("WORKSPACE_DIR, or the object store")]
+    Workspace(#[source] BlobError),
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
@@ -104,6 +108,8 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         lifecycle.tasks.spawn(keys.clone().keep_fresh(stop.clone()));
     }
 
+    let workspaces = config.workspace.workspaces(store.clone()).map_err(ServeError::Workspace)?;
+    lifecycle.tasks.spawn(workspaces.clone().keep_swept(stop.clone()));
     let (analytics, events) = config.analytics.start()?;
     let foundations = Foundations {
         store: store.clone(),
@@ -112,6 +118,7 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         relay,
         ledger: config.credits.ledger(store.clone()),
         payments: Payments::default(),
+        workspaces,
         analytics,
         usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };

@@ -57,12 +57,24 @@ uuid_id!(
     WorkerId
 );
 uuid_id!(
+    /// All files of a user.
+    WorkspaceId
+);
+uuid_id!(
     /// A file of a user's workspace.
     FileId
 );
 uuid_id!(
     /// A message that nobody could handle.
     DeadLetterId
+);
+uuid_id!(
+    /// A folder of a user's library.
+    FolderId
+);
+uuid_id!(
+    /// Something that users wish for.
+    FeatureRequestId
 );
 
 impl SessionId {

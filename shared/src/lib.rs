@@ -15,8 +15,9 @@ pub mod turn;
 pub mod understanding;
 pub mod usage;
 
-// The edges: PostgreSQL, Redis, RabbitMQ, PostHog.
+// The edges: PostgreSQL, Redis, RabbitMQ, files, PostHog.
 pub mod analytics;
+pub mod blobs;
 pub mod payment;
 pub mod queue;
 pub mod store;
@@ -31,6 +32,7 @@ pub mod reconciler;
 pub mod reset;
 pub mod seal;
 pub mod settlement;
+pub mod workspace;
 
 // What every process needs to live.
 pub mod clock;

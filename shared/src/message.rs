@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{PartId, ToolCallId};
+use crate::id::{FileId, PartId, ToolCallId};
+
+mod files;
+
+pub use files::{LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, file_line, shown_bytes, told_text};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -105,6 +109,17 @@ pub enum Part {
         /// What it said.
         content: String,
     },
+    /// A file of the workspace that belongs to the user's message.
+    File {
+        /// The file.
+        id: FileId,
+        /// What it is called.
+        name: String,
+        /// Its type.
+        mime_type: String,
+        /// Its size in bytes.
+        size_bytes: i64,
+    },
 }
 
 /// How a tool call ended.
@@ -117,7 +132,7 @@ pub enum ToolOutcome {
     Error(String),
 }
 
-/// The text of a message: its text parts, joined.
+/// The text of a message as it was written: its text parts, joined.
 pub fn text_of(parts: &[Part]) -> String {
     parts
         .iter()
@@ -127,6 +142,7 @@ pub fn text_of(parts: &[Part]) -> String {
             | Part::ToolCall { .. }
             | Part::ToolResult { .. }
             | Part::Compaction { .. }
+            | Part::File { .. }
             | Part::Context { .. } => None,
         })
         .collect()

@@ -222,7 +222,7 @@ fn chunks_of(part: &Part) -> Vec<Chunk> {
             vec![Chunk::ToolOutputError { tool_call_id: id, error_text }]
         }
         Part::Compaction { id } => vec![compaction::begun(&id), compaction::done(&id)],
-        Part::Text { id: None, .. } | Part::Context { .. } => Vec::new(),
+        Part::Text { id: None, .. } | Part::Context { .. } | Part::File { .. } => Vec::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Locks are taken in one order, so that no two transactions wait for each other: the user's
 //! advisory lock, a running turn's row, its session's row, the rows of waiting turns, messages.
+//! What tools write comes behind the turn's row, which they share; a user's folders have an advisory
+//! lock of their own, before it.
 //! Whoever decides what may run next (submit, finish, cancel) holds the session's row, and the
 //! user's lock where a cap per user is set.
 
@@ -18,6 +20,9 @@ mod audit;
 mod cancels;
 mod credits;
 mod dead_letters;
+mod feature_requests;
+mod fence;
+mod folders;
 mod limits;
 mod mcp_tokens;
 mod messages;
@@ -33,18 +38,23 @@ mod steering;
 mod steps;
 mod submit;
 mod summaries;
+mod todos;
 mod tool_calls;
 mod transcript;
 mod turns;
 mod understanding;
 mod usage;
 mod workers;
+mod workspace;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};
 pub use attempts::{Claim, Claimed, Fenced};
 pub use cancels::{CancelRequest, Dropped, Seized};
 pub use credits::{GrantError, Recorded, SpendError};
 pub use dead_letters::{DeadLetterSummary, KeptDeadLetter};
+pub use feature_requests::{NewFeatureRequest, RequestedFeature};
+pub use fence::Fence;
+pub use folders::{Folder, FolderChange, FolderError, NewFolder};
 pub use limits::LimitOverride;
 pub use mcp_tokens::McpServer;
 pub use messages::{MessagePage, StoredMessage};
@@ -60,6 +70,7 @@ pub use turns::ActiveTurn;
 pub use understanding::Suggesting;
 pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
+pub use workspace::{LooseBlob, PlaceError, Placed};
 
 pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 

@@ -9,15 +9,18 @@
     reason = "a test that cannot have its servers must fail"
 )]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
+use crate::blobs::Blobs;
 use crate::queue::{Broker, Publisher, Topology};
 use crate::store::{Store, StoreSettings};
 use crate::stream::{StreamSettings, Streams};
 use crate::windows::Windows;
+use crate::workspace::{WorkspaceLimits, Workspaces};
 
 mod template;
 mod witness;
@@ -43,6 +46,10 @@ pub struct Services {
     pub redis_prefix: String,
     /// `RABBITMQ_PREFIX` of this test.
     pub rabbitmq_prefix: String,
+    /// `WORKSPACE_DIR` of this test.
+    pub workspace_dir: PathBuf,
+    /// `SANDBOX_DIR` of this test.
+    pub sandbox_dir: PathBuf,
 }
 
 /// Where the servers are.
@@ -90,6 +97,8 @@ impl Services {
             redis_url: servers.redis_url,
             rabbitmq_url: servers.rabbitmq_url,
             redis_prefix: format!("{name}:"),
+            workspace_dir: std::env::temp_dir().join(format!("copilot-{name}")),
+            sandbox_dir: std::env::temp_dir().join(format!("copilot-{name}-sandbox")),
             rabbitmq_prefix: name,
         };
         template::copy_as(&services.database, &services.admin_url, SETTINGS).await;
@@ -115,6 +124,12 @@ impl Services {
             connections: 2,
         })
         .expect("REDIS_URL is an address")
+    }
+
+    /// The workspaces, of so many bytes each.
+    pub fn workspaces(&self, quota_bytes: i64) -> Workspaces {
+        let blobs = Blobs::directory(&self.workspace_dir).expect("the test's directory can be made");
+        Workspaces::new(self.store(), blobs, WorkspaceLimits { quota_bytes, max_file_bytes: 8 << 20 })
     }
 
     /// The usage windows.
@@ -149,6 +164,8 @@ impl Services {
             ("RABBITMQ_URL", self.rabbitmq_url.clone()),
             ("REDIS_PREFIX", self.redis_prefix.clone()),
             ("RABBITMQ_PREFIX", self.rabbitmq_prefix.clone()),
+            ("WORKSPACE_DIR", self.workspace_dir.to_string_lossy().into_owned()),
+            ("SANDBOX_DIR", self.sandbox_dir.to_string_lossy().into_owned()),
         ]
     }
 
@@ -170,6 +187,13 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
+        for directory in [&self.workspace_dir, &self.sandbox_dir] {
+            if directory.exists()
+                && let Err(error) = std::fs::remove_dir_all(directory)
+            {
+                tracing::warn!(%error, "a test's files were left behind");
+            }
+        }
         let (url, database, broker) = (self.admin_url.clone(), self.database.clone(), self.broker());
         // The test's runtime is on its way out, so the cleaning has its own.
         let cleaning = std::thread::spawn(move || {

@@ -17,7 +17,7 @@ pub mod plain;
 mod response;
 pub mod setup;
 
-pub use response::{ResponseSchema, ToolAnswer, ToolResponse};
+pub use response::{ResponseSchema, ToolAnswer, ToolResponse, waits_for_user};
 
 /// A JSON object of any shape.
 pub type JsonObject = serde_json::Map<String, Value>;
@@ -50,7 +50,7 @@ pub enum Repeat {
 pub enum Concurrency {
     /// Yes.
     Parallel,
-    /// No: it runs alone, after the parallel ones, in the model's order.
+    /// No: it runs after those that the model asked for before it, and before those after it.
     Alone,
 }
 

@@ -4,15 +4,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use copilot_shared::config::{AnalyticsConfig, ServersConfig, TurnConfig, UsageConfig};
 use copilot_shared::secret::SecretsKey;
 use copilot_shared::telemetry::LogConfig;
+use copilot_shared::workspace::WorkspaceConfig;
+use url::Url;
 
 use crate::compaction::Budget;
+use crate::docs::{Docs, DocsError};
+use crate::linear::{Linear, LinearKey, LinearSettings};
 use crate::model::config::{ApiKey, ModelConfig, Provider};
 use crate::outbound::AllowList;
 use crate::sandbox::Sandbox;
+use crate::turn::Sight;
 
 /// Messages that are never summed up (`usage-tools.md` §8.4).
 const KEPT_MESSAGES: usize = 15;
@@ -56,6 +62,9 @@ pub struct WorkerConfig {
     /// The model
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Users' files
+    #[command(flatten)]
+    pub workspace: WorkspaceConfig,
     /// What tools may do
     #[command(flatten)]
     pub tools: ToolArgs,
@@ -93,12 +102,44 @@ pub struct ToolArgs {
     /// Hours that they stay after the last command
     #[arg(long, env, hide_env_values = true, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub sandbox_keep_hours: u64,
+    /// The Markdown pages that `search_docs` and `get_doc_page` know, read at the start; the
+    /// project's own if unset
+    #[arg(long, env, hide_env_values = true)]
+    pub docs_dir: Option<PathBuf>,
+    /// Where people read these pages: each at its path without the ending
+    #[arg(long, env, hide_env_values = true)]
+    pub docs_url: Option<Url>,
+    /// The key of Linear, which then keeps what users wish for; without it PostgreSQL does
+    #[arg(long, env, hide_env_values = true, requires_all = ["linear_team_id", "linear_project_id"])]
+    pub linear_api_key: Option<LinearKey>,
+    /// The team of these wishes
+    #[arg(long, env, hide_env_values = true)]
+    pub linear_team_id: Option<String>,
+    /// Their project; issues elsewhere are neither found nor touched
+    #[arg(long, env, hide_env_values = true)]
+    pub linear_project_id: Option<String>,
+    /// Where Linear's GraphQL is
+    #[arg(long, env, hide_env_values = true, default_value = "https://api.linear.app/graphql")]
+    pub linear_api_url: Url,
 }
 
 impl ToolArgs {
     /// The sandboxes of this process.
     pub fn sandbox(&self) -> std::io::Result<Sandbox> {
         Sandbox::new(&self.sandbox_dir, self.sandbox_quota_mb << 20)
+    }
+
+    /// What the docs tools know.
+    pub fn docs(&self) -> Result<Docs, DocsError> {
+        Docs::open(self.docs_dir.as_deref(), self.docs_url.clone())
+    }
+
+    /// The tracker of feature requests, if it is one outside.
+    pub fn linear(&self) -> Result<Option<Linear>, reqwest::Error> {
+        let settings = (&self.linear_api_key, &self.linear_team_id, &self.linear_project_id);
+        let (Some(key), Some(team_id), Some(project_id)) = settings else { return Ok(None) };
+        let (key, url) = (key.clone(), self.linear_api_url.clone());
+        Linear::new(LinearSettings { key, url, team_id: team_id.clone(), project_id: project_id.clone() }).map(Some)
     }
 
     /// How long a session's files stay unused.
@@ -131,6 +172,9 @@ pub struct ModelArgs {
     /// Tokens of a conversation that the model is told; of a longer one it gets a summary
     #[arg(long, env, hide_env_values = true, default_value_t = 120_000, value_parser = clap::value_parser!(u32).range(500..))]
     pub chat_context_tokens: u32,
+    /// Whether the model can see pictures that belong to a message
+    #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "true", value_parser = BoolishValueParser::new())]
+    pub chat_vision: bool,
     /// Seconds that a provider may stay silent before the call counts as broken
     #[arg(long, env, hide_env_values = true, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     pub chat_silence_seconds: u64,
@@ -162,6 +206,11 @@ impl ModelArgs {
     /// How much of a conversation the model is told.
     pub fn window(&self) -> Budget {
         Budget { tokens: usize::try_from(self.chat_context_tokens).unwrap_or(usize::MAX), keep: KEPT_MESSAGES }
+    }
+
+    /// Can the model see pictures?
+    pub fn sight(&self) -> Sight {
+        if self.chat_vision { Sight::Seeing } else { Sight::Blind }
     }
 
     /// The model that names sessions, if any does.

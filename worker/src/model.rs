@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod config;
 pub mod demo;
 mod failure;
+pub mod files;
 mod history;
 mod http;
 pub mod openai;
@@ -21,6 +22,8 @@ use copilot_shared::turn::FinishReason;
 use copilot_shared::usage::TokenUsage;
 use futures_util::stream::BoxStream;
 
+use self::files::AttachedFiles;
+
 /// One model call.
 #[derive(Debug, Clone)]
 pub struct ModelRequest {
@@ -30,6 +33,8 @@ pub struct ModelRequest {
     pub system: String,
     /// The conversation so far; ends with the user's message or with tool results.
     pub messages: Vec<HistoryMessage>,
+    /// What it sees of the files in `messages`.
+    pub files: Arc<AttachedFiles>,
     /// What the model may call; empty for none.
     pub tools: Arc<[ToolSpec]>,
     /// Bound on the answer, in tokens; absent leaves it to the provider.

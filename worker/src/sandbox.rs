@@ -11,15 +11,18 @@ use std::time::Duration;
 use copilot_shared::id::SessionId;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
 mod capture;
 mod disk;
+mod files;
 mod home;
 mod launch;
 mod sweep;
 
 pub use disk::Excess;
+pub use files::{Pieces, Saving, SessionFileError};
 
 use capture::Capture;
 use launch::{Launch, Nesting};
@@ -80,12 +83,14 @@ pub struct Sandbox {
     quota: u64,
     /// What this machine can do, once it has been tried with success.
     ability: OnceLock<Ability>,
+    /// One file settles at a time.
+    settling: Mutex<()>,
 }
 
 impl Sandbox {
     /// Sandboxes below a directory, which is made when it is needed. `quota` is in bytes.
     pub fn new(root: &Path, quota: u64) -> std::io::Result<Self> {
-        Ok(Self { root: std::path::absolute(root)?, quota, ability: OnceLock::new() })
+        Ok(Self { root: std::path::absolute(root)?, quota, ability: OnceLock::new(), settling: Mutex::new(()) })
     }
 
     /// Runs a command in its session's sandbox, for `patience` at most, and shows what it says

@@ -7,18 +7,27 @@ use copilot_shared::message::ToolOutcome;
 use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolSpec};
 use serde_json::Value;
 
+mod add_understanding;
 mod arguments;
+mod ask_question;
 mod bash_exec;
 mod breaker;
 mod calculator;
+mod connect_integration;
 mod context;
 mod current_time;
-#[cfg_attr(not(test), expect(dead_code, reason = "long outputs are kept once there is a workspace"))]
 mod envelope;
+mod feature_requests;
+mod files;
+mod folders;
+mod get_doc_page;
 mod mcp_guide;
 mod registered;
 mod run_mcp_tool;
 mod schema;
+mod search_docs;
+mod suggest_goal;
+mod todo_write;
 mod tool;
 mod web_fetch;
 
@@ -42,10 +51,28 @@ impl Toolbox {
         Self::default()
             .with(calculator::Calculator)?
             .with(current_time::CurrentTime)?
+            .with(files::ListFiles)?
+            .with(files::ReadFile)?
+            .with(files::WriteFile)?
+            .with(files::DeleteFile)?
             .with(web_fetch::WebFetch)?
             .with(bash_exec::BashExec)?
             .with(run_mcp_tool::RunMcpTool)?
-            .with(mcp_guide::GetMcpGuide)
+            .with(mcp_guide::GetMcpGuide)?
+            .with(add_understanding::AddUnderstanding)?
+            .with(ask_question::AskQuestion)?
+            .with(suggest_goal::SuggestGoal)?
+            .with(todo_write::TodoWrite)?
+            .with(search_docs::SearchDocs)?
+            .with(get_doc_page::GetDocPage)?
+            .with(folders::ListFolders)?
+            .with(folders::CreateFolder)?
+            .with(folders::UpdateFolder)?
+            .with(folders::MoveFolder)?
+            .with(folders::DeleteFolder)?
+            .with(feature_requests::SearchFeatureRequests)?
+            .with(feature_requests::CreateFeatureRequest)?
+            .with(connect_integration::ConnectIntegration)
     }
 
     /// The same with one tool more.
@@ -105,15 +132,16 @@ impl CallEnd {
         matches!(self, Self::Failed(_))
     }
 
-    /// What clients, the model and the history get of it: JSON text within bounds.
-    pub fn outcome(self, context: &ToolContext) -> ToolOutcome {
+    /// What clients, the model and the history get of it: JSON text within bounds. The whole of a
+    /// long one is kept in the workspace.
+    pub async fn outcome(self, context: &ToolContext) -> ToolOutcome {
         let text = |mut answer: ToolAnswer| {
             answer.session_id = Some(context.session_id);
-            envelope::capped(answer.to_json())
+            answer.to_json()
         };
         match self {
-            Self::Answered(answer) => ToolOutcome::Output(Value::String(text(answer))),
-            Self::Failed(answer) => ToolOutcome::Error(text(answer)),
+            Self::Answered(answer) => ToolOutcome::Output(Value::String(envelope::seal(context, text(answer)).await)),
+            Self::Failed(answer) => ToolOutcome::Error(envelope::capped(text(answer))),
         }
     }
 }

@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
 use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
-use copilot_shared::turn::{ErrorCode, Failure, Turn, TurnEnd};
+use copilot_shared::turn::{ErrorCode, Failure, FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
 
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::model::files::AttachedFiles;
 use crate::running::Signals;
 use crate::tools::Breaker;
 use crate::worker::Worker;
 
 mod allowance;
+mod attachments;
 mod calls;
 mod persist;
 mod prompt;
@@ -27,6 +29,7 @@ mod title;
 mod writer;
 
 use allowance::Allowance;
+pub use attachments::Sight;
 use persist::Persistence;
 use prompt::Prompt;
 use room::Room;
@@ -70,6 +73,13 @@ impl From<Fenced> for Stopped {
 struct Ending {
     end: TurnEnd,
     last: Option<StepCommit>,
+}
+
+impl Ending {
+    /// A tool has asked the user something: the model has said all it can say for now.
+    fn waiting() -> Self {
+        Self { end: TurnEnd::Completed(FinishReason::Stop), last: None }
+    }
 }
 
 /// Where a claimed turn stands.
@@ -149,6 +159,10 @@ impl Attempt {
             self.writer.send(Chunk::FinishStep);
         }
         let mut prompt = Prompt::read(&self.persistence, &self.turn).await?;
+        // An earlier attempt may have got as far as the question.
+        if prompt.waits_for_user() {
+            return Ok(Ending::waiting());
+        }
         for step in first..=MAX_STEPS {
             if let Some(end) = self.before_step().await? {
                 return Ok(Ending { end, last: None });
@@ -186,6 +200,9 @@ impl Attempt {
                     }
                     self.writer.send(Chunk::FinishStep);
                     prompt.remember_results(&self.persistence, self.turn.id, step).await?;
+                    if prompt.waits_for_user() {
+                        return Ok(Ending::waiting());
+                    }
                     continue;
                 }
             };
@@ -214,7 +231,19 @@ impl Attempt {
     }
 
     async fn call_model(&mut self, number: i32, prompt: &Prompt) -> Result<Step, Stopped> {
-        let request = prompt.request(&self.worker, &self.turn);
+        let files = attachments::read(
+            &self.worker.resources.workspaces,
+            self.turn.user_id.as_ref(),
+            &prompt.history,
+            self.worker.sight,
+        );
+        let files = tokio::select! {
+            () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
+            // The call itself then ends as a stopped one.
+            () = self.signals.cancel.cancelled() => AttachedFiles::default(),
+            files = files => files,
+        };
+        let request = prompt.request(&self.worker, &self.turn, files);
         let call = tracing::info_span!(parent: &self.span, "model_call", step = number, model = %request.model,
             prompt_tokens = Empty, completion_tokens = Empty, otel.kind = "client");
         let step = step::run(&self.worker, request, &mut self.writer, &self.signals).await?;

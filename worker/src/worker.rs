@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use copilot_shared::analytics::{Analytics, PostHogError};
+use copilot_shared::blobs::BlobError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::Lifecycle;
@@ -12,17 +13,20 @@ use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher}
 use copilot_shared::reconciler::Reconciler;
 use copilot_shared::store::{Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::compaction::Budget;
 use crate::config::{ToolArgs, WorkerConfig};
+use crate::docs::DocsError;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::outbound::Outbound;
 use crate::running::Running;
 use crate::tools::{Resources, SchemaError, Toolbox};
+use crate::turn::Sight;
 use crate::{intake, lease};
 
 /// What every turn of the process works with.
@@ -43,6 +47,8 @@ pub struct Worker {
     pub title_model: Option<(Arc<dyn Model>, String)>,
     /// How much of a conversation it is told.
     pub window: Budget,
+    /// Can the model see pictures?
+    pub sight: Sight,
     /// What the model may call.
     pub tools: Toolbox,
     /// What tools may use.
@@ -80,12 +86,18 @@ pub enum WorkerError {
     /// A tool's arguments have no valid schema.
     #[error(transparent)]
     Tools(#[from] SchemaError),
+    /// Users' files have no place.
+    #[error("WORKSPACE_DIR, or the object store")]
+    Workspace(#[from] BlobError),
     /// Nothing outside can be reached.
     #[error("the TLS of the system cannot be used")]
     Outbound(#[from] reqwest::Error),
     /// No directory can be the sandboxes'.
     #[error("SANDBOX_DIR")]
     Sandbox(#[source] std::io::Error),
+    /// There is no documentation where it should be.
+    #[error("DOCS_DIR")]
+    Docs(#[source] DocsError),
     /// Analytics events cannot be sent.
     #[error(transparent)]
     Analytics(#[from] PostHogError),
@@ -119,6 +131,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let broker = config.servers.broker(&format!("copilot-worker {id}"));
     let publisher = Publisher::new(broker.clone());
     let provider = config.model.provider();
+    let workspaces = config.workspace.workspaces(store.clone())?;
     let title_model = config.model.title_model().map(|name| provider.connect(&name).map(|model| (model, name)));
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let (analytics, events) = config.analytics.start()?;
@@ -132,8 +145,9 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         model_name: config.model.chat_model.clone(),
         title_model: title_model.transpose()?,
         window: config.model.window(),
+        sight: config.model.sight(),
         tools: Toolbox::built_in()?,
-        resources: resources(&config.tools, &store)?,
+        resources: resources(&config.tools, &store, &workspaces)?,
         analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
@@ -161,17 +175,10 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     background.spawn(lease::show_life(store.clone(), id, alive, drained.clone()));
     background.spawn(lease::keep(store.clone(), id, worker.running.clone(), drained.clone()));
     background.spawn(sweep_sandboxes(worker.resources.clone(), config.tools.sandbox_keep(), stop.clone()));
-    let (seals, steps) = (store.clone(), store.clone());
-    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
-        let store = seals.clone();
-        async move { store.note_sealed(&turns).await }
-    }));
-    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
-        let store = steps.clone();
-        async move { store.note_settled(&settled).await }
-    }));
+    take_notes(&background, &store, sealed_turns, settled_steps, &drained);
     let reconciler = Reconciler { store, streams, publisher, longest_wait: config.turns.longest_wait() };
     background.spawn(reconciler.run(stop.clone()));
+    background.spawn(workspaces.keep_swept(stop.clone()));
     let (to_cancel, turns_to_cancel) = mpsc::channel(1024);
     background.spawn(cancels.run(to_cancel, drained.clone()));
     background.spawn(cancel_turns(worker.running.clone(), turns_to_cancel));
@@ -193,6 +200,25 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     worker.streams.close().await;
     worker.store.close().await;
     if left == 0 { Ok(()) } else { Err(WorkerError::Unclean(left)) }
+}
+
+/// Notes in the rows what turns have done to their streams and counters.
+fn take_notes(
+    background: &TaskTracker,
+    store: &Store,
+    sealed_turns: mpsc::Receiver<TurnId>,
+    settled_steps: mpsc::Receiver<(TurnId, i32)>,
+    drained: &CancellationToken,
+) {
+    let (seals, steps) = (store.clone(), store.clone());
+    background.spawn(note("sealed streams", sealed_turns, drained.clone(), move |turns| {
+        let store = seals.clone();
+        async move { store.note_sealed(&turns).await }
+    }));
+    background.spawn(note("settled steps", settled_steps, drained.clone(), move |settled| {
+        let store = steps.clone();
+        async move { store.note_settled(&settled).await }
+    }));
 }
 
 /// How long a turn may take to reach a step boundary once the grace is over, before it is cut.
@@ -245,12 +271,15 @@ async fn cancel_turns(running: Running, mut turns: mpsc::Receiver<TurnId>) {
 }
 
 /// What tools may use.
-fn resources(config: &ToolArgs, store: &Store) -> Result<Resources, WorkerError> {
+fn resources(config: &ToolArgs, store: &Store, workspaces: &Workspaces) -> Result<Resources, WorkerError> {
     Ok(Resources {
         store: store.clone(),
+        workspaces: workspaces.clone(),
         outbound: Outbound::new(config.outbound_allow.clone())?,
         sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
         secrets_key: config.secrets_key.clone(),
+        docs: Arc::new(config.docs().map_err(WorkerError::Docs)?),
+        linear: config.linear()?,
     })
 }
 

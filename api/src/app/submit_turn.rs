@@ -1,18 +1,19 @@
 //! Accepting a message: what it may use is reserved, the turn that answers it is saved, then published.
 
 use copilot_shared::analytics::Event;
-use copilot_shared::id::{MessageId, TurnId, UiMessageId};
-use copilot_shared::message::{Part, Speaker};
+use copilot_shared::id::{FileId, MessageId, TurnId, UiMessageId};
+use copilot_shared::message::{Part, Speaker, file_line, shown_bytes, told_text};
 use copilot_shared::meter::MeterError;
 use copilot_shared::seal::{SealError, seal};
 use copilot_shared::session::{Caller, Session};
 use copilot_shared::store::{Dropped, Idempotency, NewTurn, OnBusy, Resubmitted, StoreError, SubmitError, Submitted};
 use copilot_shared::stream::StreamError;
 use copilot_shared::turn::{Turn, TurnStatus};
+use copilot_shared::workspace::{File, WorkspaceError};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::App;
+use super::attachments::{InlineFile, part};
 use super::regenerate_turn::Regeneration;
 use crate::relay::{Frames, Start};
 
@@ -33,7 +34,9 @@ pub struct Submission {
     /// What the user was looking at: where it was, and what it said.
     pub context: Option<(String, String)>,
     /// Files that belong to the message.
-    pub file_ids: Vec<Uuid>,
+    pub file_ids: Vec<FileId>,
+    /// Files that come with it.
+    pub files: Vec<InlineFile>,
     /// The message's id, if the client chose it.
     pub message_id: Option<MessageId>,
     /// What the client's user interface calls the message.
@@ -66,7 +69,7 @@ pub(super) struct Reserves {
     pub(super) said: usize,
 }
 
-/// Why a message was not accepted. Nothing was written.
+/// Why a message was not accepted. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitTurnError {
     /// A usage limit, or nobody knows.
@@ -75,6 +78,15 @@ pub enum SubmitTurnError {
     /// The session, the key, a cap, or the store.
     #[error(transparent)]
     Refused(#[from] SubmitError),
+    /// A file that came with it cannot be taken here.
+    #[error("files cannot be sent with a message here")]
+    UnsupportedFile,
+    /// It says nothing, and the files that it names are nobody's.
+    #[error("the message is blank")]
+    Blank,
+    /// A file that came with it was not stored.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
 }
 
 impl From<StoreError> for SubmitTurnError {
@@ -115,17 +127,29 @@ impl App {
         caller: &Caller,
         submission: Submission,
     ) -> Result<Accepted, SubmitTurnError> {
-        let new = new_turn(session, &submission);
-        // A repeated submit attaches whatever the limits say, and reserves nothing.
-        if let Some(idempotency) = &new.idempotency
+        let idempotency = idempotency(session, &submission);
+        // A repeated submit attaches whatever the limits say, reserves nothing and stores nothing.
+        if let Some(idempotency) = &idempotency
             && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
         {
-            return self.attached(turn, new.on_busy, caller).await;
+            return self.attached(turn, submission.on_busy, caller).await;
         }
+        let user = caller.user_id();
+        let files = Box::pin(self.attach_files(session.id, user, &submission.file_ids, &submission.files)).await?;
+        if files.files.is_empty() && submission.text.trim().is_empty() {
+            return Err(SubmitTurnError::Blank);
+        }
+        let new = new_turn(&submission, &files.files, idempotency);
         let write = Box::pin(self.write(session, caller, &new, &submission));
         let reserves = Reserves { turn: new.id, said: new.parts.iter().map(said_chars).sum() };
-        let done = self.within_limits(caller, reserves, write).await?;
-        self.tell_of_message(session, caller, &submission, &done.submitted);
+        let done = self.within_limits(caller, reserves, write).await;
+        if let Some(user) = user
+            && is_surely_unused(&done)
+        {
+            self.detach(user, &files.made).await;
+        }
+        let done = done?;
+        self.tell_of_message(session, caller, &new, &done.submitted);
         if let Submitted::Waiting(turn, _) = &done.submitted
             && new.on_busy == OnBusy::Interrupt
         {
@@ -173,12 +197,12 @@ impl App {
         }
     }
 
-    fn tell_of_message(&self, session: &Session, caller: &Caller, submission: &Submission, submitted: &Submitted) {
+    fn tell_of_message(&self, session: &Session, caller: &Caller, new: &NewTurn, submitted: &Submitted) {
         let turn_id = match submitted {
             Submitted::Ready(turn) | Submitted::Waiting(turn, _) | Submitted::Steering(turn) => turn.id,
             Submitted::Repeated(_) => return,
         };
-        let message_length = submission.text.chars().count();
+        let message_length = told_text(&new.parts).chars().count();
         self.analytics.capture(session.id, caller.user_id(), Event::MessageSent { turn_id, message_length });
     }
 
@@ -241,10 +265,12 @@ impl App {
     }
 }
 
+/// What a part costs a model, about, in bytes of text.
 fn said_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::Context { url, content } => url.len() + content.len(),
+        Part::File { .. } => shown_bytes(part) + file_line(part).map_or(0, |line| line.len()),
         Part::ToolCall { .. } | Part::ToolResult { .. } | Part::Compaction { .. } => 0,
     }
 }
@@ -254,13 +280,27 @@ pub(super) fn by(caller: &Caller) -> &str {
     caller.actor()
 }
 
-fn new_turn(session: &Session, submission: &Submission) -> NewTurn {
+/// Are the files of a submit nobody's? Those of a turn that may be there all the same are kept.
+fn is_surely_unused(done: &Result<Resubmitted, SubmitTurnError>) -> bool {
+    match done.as_ref().map(|done| &done.submitted) {
+        Ok(Submitted::Ready(_) | Submitted::Waiting(..) | Submitted::Steering(_)) => false,
+        Err(SubmitTurnError::Refused(SubmitError::Store(error))) => !error.is_passing(),
+        Ok(Submitted::Repeated(_)) | Err(_) => true,
+    }
+}
+
+fn idempotency(session: &Session, submission: &Submission) -> Option<Idempotency> {
+    let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()))?;
+    Some(Idempotency { key, body_hash: body_hash(session, submission) })
+}
+
+fn new_turn(submission: &Submission, files: &[File], idempotency: Option<Idempotency>) -> NewTurn {
     let context = submission.context.clone().map(|(url, content)| Part::Context { url, content });
-    let text = Part::Text { id: None, text: submission.text.clone() };
-    let parts: Vec<Part> = context.into_iter().chain([text]).collect();
+    // A message may be nothing but its files.
+    let text = Some(submission.text.clone()).filter(|text| !text.trim().is_empty());
+    let text = text.map(|text| Part::Text { id: None, text });
+    let parts: Vec<Part> = context.into_iter().chain(text).chain(files.iter().map(part)).collect();
     let message_id = submission.message_id.unwrap_or_else(MessageId::generate);
-    let key = submission.key.clone().or_else(|| submission.message_id.map(|id| id.to_string()));
-    let idempotency = key.map(|key| Idempotency { key, body_hash: body_hash(session, &parts, submission) });
     NewTurn {
         id: TurnId::generate(),
         message_id,
@@ -272,11 +312,13 @@ fn new_turn(session: &Session, submission: &Submission) -> NewTurn {
     }
 }
 
-/// What the body means: what to do while the session is busy is no part of it, and neither is what is
-/// as usual.
-fn body_hash(session: &Session, parts: &[Part], submission: &Submission) -> [u8; 32] {
-    let usual = serde_json::json!([session.id, parts, submission.file_ids]);
-    let meaning = match (&submission.instead_of, submission.speaker) {
+/// What the body means: what to do while the session is busy is no part of it, nor is what has
+/// become of its files since, and neither is what is as usual.
+fn body_hash(session: &Session, submission: &Submission) -> [u8; 32] {
+    let Submission { text, context, file_ids, files, instead_of, speaker, .. } = submission;
+    let files: Vec<_> = files.iter().map(|file| (&file.name, &file.mime_type, file.hash())).collect();
+    let usual = serde_json::json!([session.id, context, text, file_ids, files]);
+    let meaning = match (instead_of, speaker) {
         (None, Speaker::User) => usual,
         (instead_of, speaker) => serde_json::json!([usual, instead_of, speaker]),
     };
@@ -306,6 +348,7 @@ mod tests {
             text: text.into(),
             context: None,
             file_ids: Vec::new(),
+            files: Vec::new(),
             message_id: None,
             ui_id: None,
             speaker: Speaker::User,
@@ -316,7 +359,7 @@ mod tests {
     }
 
     fn hash(session: &Session, submission: &Submission) -> [u8; 32] {
-        new_turn(session, submission).idempotency.unwrap().body_hash
+        idempotency(session, submission).unwrap().body_hash
     }
 
     #[test]
@@ -334,7 +377,7 @@ mod tests {
         assert_ne!(base, hash(&session(), &submission("a")));
         let with_context = Submission { context: Some(("u".into(), "c".into())), ..submission("a") };
         assert_ne!(base, hash(&one, &with_context));
-        let with_file = Submission { file_ids: vec![Uuid::nil()], ..submission("a") };
+        let with_file = Submission { file_ids: vec![FileId::generate()], ..submission("a") };
         assert_ne!(base, hash(&one, &with_file));
         let with_note = Submission { speaker: Speaker::System, ..submission("a") };
         assert_ne!(base, hash(&one, &with_note));
@@ -346,7 +389,8 @@ mod tests {
     fn the_message_id_is_the_key_where_there_is_no_other() {
         let id = MessageId::generate();
         let submission = Submission { message_id: Some(id), key: None, ..submission("a") };
-        let new = new_turn(&session(), &submission);
+        let key = idempotency(&session(), &submission);
+        let new = new_turn(&submission, &[], key);
         assert_eq!(new.message_id, id);
         assert_eq!(new.idempotency.unwrap().key, id.to_string());
     }
@@ -354,6 +398,6 @@ mod tests {
     #[test]
     fn without_a_key_nothing_is_idempotent() {
         let submission = Submission { key: None, ..submission("a") };
-        assert!(new_turn(&session(), &submission).idempotency.is_none());
+        assert!(idempotency(&session(), &submission).is_none());
     }
 }

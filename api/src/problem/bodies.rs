@@ -113,6 +113,20 @@ codes! {
     UnsupportedTrigger = "unsupported_trigger",
     /// The user's balance cannot take so much more.
     BalanceTooHigh = "balance_too_high",
+    /// There is no such file of the caller.
+    FileNotFound = "file_not_found",
+    /// The caller has no files.
+    WorkspaceNotFound = "workspace_not_found",
+    /// Another file has the path.
+    FileExists = "file_exists",
+    /// The file has more bytes than a file may.
+    FileTooLarge = "file_too_large",
+    /// The caller's files would have more bytes than they may.
+    StorageLimitExceeded = "storage_limit_exceeded",
+    /// The range is no part of the file.
+    RangeNotSatisfiable = "range_not_satisfiable",
+    /// The body is no form, or broke off.
+    InvalidMultipart = "invalid_multipart",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.
@@ -129,6 +143,41 @@ pub struct Fault {
     pub detail: String,
     /// A word for programs.
     pub code: Code,
+}
+
+/// How far the caller's files are from what they may be.
+#[derive(Debug, Clone, Serialize, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct StorageExceeded {
+    /// A sentence for people.
+    pub message: String,
+    /// Bytes of all files.
+    pub used_bytes: i64,
+    /// Bytes that they may have.
+    pub limit_bytes: i64,
+    /// The share that is used, in percent; absent if other files were written meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<f64>,
+}
+
+/// The caller's files would have more bytes than they may.
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "StorageError")]
+pub struct StorageFault {
+    /// How far.
+    pub detail: StorageExceeded,
+    /// `storage_limit_exceeded`.
+    pub code: Code,
+}
+
+/// The file cannot be taken.
+#[derive(Debug, Clone, Union)]
+#[oai(rename = "UploadError")]
+pub enum UploadFault {
+    /// The caller's files would have more bytes than they may.
+    Storage(StorageFault),
+    /// Another reason.
+    Fault(Fault),
 }
 
 /// A field of the request that is not as it must be.

@@ -1,5 +1,6 @@
 //! Which error of a use case is which problem.
 
+use copilot_shared::blobs::BlobError;
 use copilot_shared::cursor::MalformedCursor;
 use copilot_shared::id::SessionId;
 use copilot_shared::meter::MeterError;
@@ -8,15 +9,17 @@ use copilot_shared::queue::QueueError;
 use copilot_shared::seal::SealError;
 use copilot_shared::store::{ClaimSessionError, GrantError, StoreError, SubmitError};
 use copilot_shared::stream::StreamError;
+use copilot_shared::workspace::{Noticed, StorageUsage, WorkspaceError};
 use poem::http::StatusCode;
 
-use super::{Code, Problem};
+use super::{Code, FieldError, Problem, StorageExceeded};
 use crate::app::administer_limits::EmptyError;
 use crate::app::administer_turns::{CancelAnyError, RequeueError};
 use crate::app::buy_credits::BuyError;
 use crate::app::check_health::Down;
 use crate::app::dead_letters::ReplayError;
 use crate::app::edit_queue::QueueEditError;
+use crate::app::files::FileError;
 use crate::app::reset_usage::ResetError;
 use crate::app::resume_turn::ResumeError;
 use crate::app::submit_turn::{AttachError, SubmitTurnError};
@@ -91,6 +94,49 @@ impl From<SessionError> for Problem {
         match error {
             SessionError::NotFound(id) => Self::no_session(&id),
             SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WorkspaceError> for Problem {
+    fn from(error: WorkspaceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            WorkspaceError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::FileTooLarge, detail),
+            WorkspaceError::QuotaExceeded(usage, noticed) => {
+                let (message, used_percent) = match noticed {
+                    Noticed::Before => (detail, Some(usage.used_percent())),
+                    Noticed::After => (format!("{detail} (concurrent upload)"), None),
+                };
+                let StorageUsage { used_bytes, limit_bytes, .. } = usage;
+                Self::storage_exceeded(StorageExceeded { message, used_bytes, limit_bytes, used_percent })
+            }
+            WorkspaceError::Exists(_) => Self::new(StatusCode::CONFLICT, Code::FileExists, detail),
+            WorkspaceError::Abandoned => Self::unavailable("The upload took too long. Please try again."),
+            WorkspaceError::Blob(error) => error.into(),
+            WorkspaceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the file store is away");
+        Self::unavailable("The file store is not available. Please try again.")
+    }
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        let detail = error.to_string();
+        match error {
+            FileError::NoWorkspace => Self::new(StatusCode::NOT_FOUND, Code::WorkspaceNotFound, detail),
+            FileError::NotFound => Self::no_file(),
+            FileError::Session(error) => error.into(),
+            FileError::Path(_) => Self::invalid(FieldError::in_body("file", "value_error", detail)),
+            FileError::Workspace(error) => error.into(),
+            FileError::Blob(error) => error.into(),
+            FileError::Store(error) => error.into(),
         }
     }
 }
@@ -216,6 +262,14 @@ impl From<SubmitTurnError> for Problem {
         match error {
             SubmitTurnError::Usage(error) => error.into(),
             SubmitTurnError::Refused(error) => error.into(),
+            SubmitTurnError::UnsupportedFile => {
+                let detail = "Files cannot be sent with a message of an anonymous session.";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::UnsupportedPart, detail)
+            }
+            SubmitTurnError::Blank => {
+                Self::invalid(FieldError::in_body("messages", "value_error", "Message must not be blank"))
+            }
+            SubmitTurnError::Workspace(error) => error.into(),
         }
     }
 }

@@ -13,6 +13,14 @@ use super::{Conflict, Fault, Problem, Unprocessable};
 pub trait Statuses: Send + Sync + 'static {
     /// In ascending order.
     const STATUSES: &'static [u16];
+
+    /// The schema of a status whose body is not the usual one.
+    fn schema(_status: u16) -> Option<MetaSchemaRef> {
+        None
+    }
+
+    /// Registers what [`Self::schema`] names.
+    fn register(_registry: &mut Registry) {}
 }
 
 /// An error of an operation whose document lists the statuses of `S`.
@@ -38,22 +46,26 @@ impl<S: Send> IntoResponse for Refused<S> {
 
 impl<S: Statuses> ApiResponse for Refused<S> {
     fn meta() -> MetaResponses {
-        MetaResponses { responses: S::STATUSES.iter().copied().map(response).collect() }
+        MetaResponses { responses: S::STATUSES.iter().copied().map(response::<S>).collect() }
     }
 
     fn register(registry: &mut Registry) {
         Fault::register(registry);
         Conflict::register(registry);
         Unprocessable::register(registry);
+        S::register(registry);
     }
 }
 
-fn response(status: u16) -> MetaResponse {
+fn response<S: Statuses>(status: u16) -> MetaResponse {
     MetaResponse {
         description: description(status),
         status: Some(status),
         status_range: None,
-        content: vec![MetaMediaType { content_type: "application/json", schema: schema(status) }],
+        content: vec![MetaMediaType {
+            content_type: "application/json",
+            schema: S::schema(status).unwrap_or_else(|| schema(status)),
+        }],
         headers: headers(status),
     }
 }
@@ -87,7 +99,8 @@ fn description(status: u16) -> &'static str {
         409 => "The state of the session or the stream stands in the way",
         410 => "The stream is not stored any more",
         413 => "The body is too large",
-        415 => "The body is no JSON",
+        415 => "The body has the wrong type",
+        416 => "The range is no part of the file",
         422 => "A field is not as it must be",
         429 => "Too much at once",
         500 => "A mistake of ours",

@@ -1,7 +1,7 @@
 //! Messages in the reference's shape (`usage-tools.md` §4.6), made from stored parts.
 
 use chrono::{DateTime, Utc};
-use copilot_shared::message::{Part, Role, ToolOutcome};
+use copilot_shared::message::{Part, Role, ToolOutcome, told_text};
 use copilot_shared::store::StoredMessage;
 use poem_openapi::{Enum, Object};
 use serde_json::Value;
@@ -34,8 +34,10 @@ pub(super) struct Message {
     duration_ms: Nullable<i64>,
     /// Who speaks.
     role: MessageRole,
-    /// What is said; null if the model only asks for tools.
+    /// What is said, with the list of its files; null if the model only asks for tools.
     content: Nullable<String>,
+    /// The files of a user's message.
+    files: Vec<MessageFile>,
     name: Nullable<String>,
     /// With role `tool`: the call that is answered.
     tool_call_id: Nullable<String>,
@@ -43,6 +45,21 @@ pub(super) struct Message {
     /// What the model asks for.
     tool_calls: Nullable<Vec<ToolCall>>,
     function_call: Nullable<Value>,
+}
+
+/// A file of a message.
+#[derive(Debug, PartialEq, Object)]
+pub(super) struct MessageFile {
+    /// The file.
+    file_id: Uuid,
+    /// What it is called.
+    name: String,
+    /// Its type.
+    mime_type: String,
+    /// Its size in bytes.
+    size_bytes: i64,
+    /// Where it can be downloaded, with the caller's token; 404 once it is deleted.
+    download_url: String,
 }
 
 /// A tool that the model asks for.
@@ -68,7 +85,10 @@ pub(super) struct FunctionCall {
 
 impl From<StoredMessage> for Message {
     fn from(stored: StoredMessage) -> Self {
-        let said = Said::of(&stored.parts);
+        let mut said = Said::of(&stored.parts);
+        if stored.role == Role::User {
+            said.text = told_text(&stored.parts);
+        }
         let only_asks = stored.role == Role::Assistant && said.text.is_empty();
         Self {
             id: stored.id.0,
@@ -83,6 +103,7 @@ impl From<StoredMessage> for Message {
                 Role::System => MessageRole::System,
             },
             content: (!only_asks).then_some(said.text).into(),
+            files: stored.parts.iter().filter_map(file).collect(),
             name: None.into(),
             tool_call_id: said.answers.into(),
             refusal: None.into(),
@@ -90,6 +111,17 @@ impl From<StoredMessage> for Message {
             function_call: None.into(),
         }
     }
+}
+
+fn file(part: &Part) -> Option<MessageFile> {
+    let Part::File { id, name, mime_type, size_bytes } = part else { return None };
+    Some(MessageFile {
+        file_id: id.0,
+        name: name.clone(),
+        mime_type: mime_type.clone(),
+        size_bytes: *size_bytes,
+        download_url: super::files::download_url(*id),
+    })
 }
 
 #[derive(Default)]
@@ -114,7 +146,7 @@ impl Said {
                     said.answers = Some(id.as_str().to_owned());
                     said.text.push_str(&outcome_text(outcome));
                 }
-                Part::Reasoning { .. } | Part::Compaction { .. } | Part::Context { .. } => {}
+                Part::Reasoning { .. } | Part::Compaction { .. } | Part::Context { .. } | Part::File { .. } => {}
             }
         }
         said
@@ -166,6 +198,20 @@ mod tests {
         }
         assert_eq!((&message["role"], &message["content"]), (&json!("user"), &json!("hi")));
         assert_eq!((&message["sequence"], &message["duration_ms"]), (&json!(3), &json!(12)));
+    }
+
+    #[test]
+    fn a_users_message_names_its_files() {
+        let id = copilot_shared::id::FileId::generate();
+        let file = Part::File { id, name: "a.txt".into(), mime_type: "text/plain".into(), size_bytes: 1536 };
+        let message = shown(Role::User, vec![Part::Text { id: None, text: "hi".into() }, file]);
+        let told = format!("hi\n\n[Attached files]\n- a.txt (text/plain, 1.5 KB), file_id={id}\n");
+        assert!(message["content"].as_str().unwrap().starts_with(&told), "{message}");
+        assert_eq!(
+            message["files"],
+            json!([{"file_id": id, "name": "a.txt", "mime_type": "text/plain", "size_bytes": 1536,
+                "download_url": format!("/api/workspace/files/{id}/download")}])
+        );
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The body of a submit, in the reference's form or the AI SDK's, and what is valid in it.
 
-use std::fmt;
-
 use bytes::Bytes;
-use copilot_shared::id::{MessageId, UiMessageId};
+use copilot_shared::id::{FileId, MessageId};
 use copilot_shared::message::{Speaker, strip_controls};
 use copilot_shared::store::{OnBusy, Seen};
 use poem::http::StatusCode;
@@ -11,7 +9,7 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, NewType};
-use serde::de::{self, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -21,6 +19,9 @@ use crate::app::regenerate_turn::Regeneration;
 use crate::app::submit_turn::{Submission, Wanted};
 use crate::body;
 use crate::problem::{Code, FieldError, Problem};
+use ui::{LastMessage, Trigger, UiId, trigger};
+
+mod ui;
 
 /// The longest message, in characters.
 const MESSAGE: usize = 64_000;
@@ -126,14 +127,20 @@ struct WireContext {
 }
 
 #[derive(Deserialize)]
-#[serde(try_from = "Vec<Uuid>")]
-struct FileIds(Vec<Uuid>);
+#[serde(try_from = "Vec<String>")]
+struct FileIds(Vec<FileId>);
 
-impl TryFrom<Vec<Uuid>> for FileIds {
+impl TryFrom<Vec<String>> for FileIds {
     type Error = String;
 
-    fn try_from(ids: Vec<Uuid>) -> Result<Self, Self::Error> {
-        if ids.len() > FILES { Err(format!("at most {FILES} files, not {}", ids.len())) } else { Ok(Self(ids)) }
+    /// What is no id is nobody's file, and left out like one (`usage-tools.md` §5.4).
+    fn try_from(ids: Vec<String>) -> Result<Self, Self::Error> {
+        if ids.len() > FILES {
+            return Err(format!("at most {FILES} files, not {}", ids.len()));
+        }
+        // Hyphenated: other spellings of a UUID are no ids here.
+        let id = |text: &String| text.parse().ok().filter(|_| text.len() == 36);
+        Ok(Self(ids.iter().filter_map(id).collect()))
     }
 }
 
@@ -144,67 +151,6 @@ enum WireOnBusy {
     Reject,
     Interrupt,
     Steer,
-}
-
-/// The last element of a list; the others are skipped unparsed.
-struct LastMessage<'a>(Option<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for LastMessage<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Last;
-        impl<'de> Visitor<'de> for Last {
-            type Value = LastMessage<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of messages")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut last = None;
-                while let Some(item) = items.next_element::<&'de RawValue>()? {
-                    last = Some(item);
-                }
-                Ok(LastMessage(last))
-            }
-        }
-        deserializer.deserialize_seq(Last)
-    }
-}
-
-#[derive(Deserialize)]
-struct UiMessage {
-    id: Option<UiId>,
-    role: String,
-    #[serde(default)]
-    parts: Vec<UiPart>,
-}
-
-#[derive(Deserialize)]
-struct UiPart {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<PlainText>,
-}
-
-/// What the AI SDK wants.
-#[derive(Deserialize)]
-enum Trigger {
-    #[serde(rename = "submit-message")]
-    Submit,
-    #[serde(rename = "regenerate-message")]
-    Regenerate,
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct UiId(UiMessageId);
-
-impl TryFrom<String> for UiId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        UiMessageId::parse(&text).map(Self).ok_or("must have 1 to 255 bytes and no control characters")
-    }
 }
 
 impl SubmitBytes {
@@ -224,6 +170,7 @@ impl SubmitBytes {
             text: String::new(),
             context: wire.context.map(|context| (context.url.0, context.content.0)),
             file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
+            files: Vec::new(),
             key,
             message_id,
             ui_id: None,
@@ -236,18 +183,17 @@ impl SubmitBytes {
             submission.text = wire.message.ok_or_else(missing)?.0;
             return Ok(Wanted::Message(submission));
         };
-        let last = last_user_message(messages)?;
+        let last = messages.users()?;
         let name = wire.ui_message_id.map(|id| field::<UiId>("messageId", id)).transpose()?.map(|id| id.0);
         match trigger(wire.trigger)? {
             Trigger::Submit => {
-                submission.text = last.text()?;
-                submission.ui_id = last.id.map(|id| id.0);
+                submission.ui_id = last.id();
                 submission.instead_of = name;
+                last.say(&mut submission)?;
                 Ok(Wanted::Message(submission))
             }
             Trigger::Regenerate => {
-                let text = last.joined();
-                let seen = Seen { id: last.id.map(|id| id.0), text };
+                let seen = Seen { id: last.id(), text: last.text() };
                 Ok(Wanted::Again(Regeneration { of: name, seen, key: submission.key, on_busy }))
             }
         }
@@ -285,38 +231,6 @@ fn field<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, P
 /// What the parser says, without the place: it is that of the value and not of the body.
 fn reason(error: &serde_json::Error) -> String {
     error.to_string().split(" at line ").next().unwrap_or_default().chars().take(300).collect()
-}
-
-fn trigger(wire: Option<&RawValue>) -> Result<Trigger, Problem> {
-    let Some(trigger) = wire else { return Ok(Trigger::Submit) };
-    serde_json::from_str(trigger.get()).map_err(|_| {
-        let detail = "The trigger must be submit-message or regenerate-message.";
-        unprocessable(Code::UnsupportedTrigger, detail)
-    })
-}
-
-fn last_user_message(LastMessage(last): &LastMessage<'_>) -> Result<UiMessage, Problem> {
-    let no_user_message = || unprocessable(Code::NoUserMessage, "The last of the messages must be the user's.");
-    let last = last.ok_or_else(no_user_message)?;
-    let message: UiMessage = body::parse(last.get().as_bytes())?;
-    if message.role == "user" { Ok(message) } else { Err(no_user_message()) }
-}
-
-impl UiMessage {
-    fn joined(&self) -> String {
-        let texts = self.parts.iter().filter(|part| part.kind == "text").filter_map(|part| part.text.as_ref());
-        texts.map(|text| text.0.as_str()).collect()
-    }
-
-    /// What it says, if it can be taken.
-    fn text(&self) -> Result<String, Problem> {
-        if self.parts.iter().any(|part| part.kind == "file") {
-            return Err(unprocessable(Code::UnsupportedPart, "Parts of type file are not supported yet."));
-        }
-        let text = MessageText::try_from(self.joined())
-            .map_err(|why| Problem::invalid(FieldError::in_body("messages", "value_error", why)))?;
-        Ok(text.0)
-    }
 }
 
 /// The key in a request's header; it must fit, and be the message's id if both are given.

@@ -29,9 +29,9 @@ pub(super) struct StreamChatRequest {
     is_user_message: bool,
     /// What the user is looking at.
     context: Option<MessageContext>,
-    /// Uploaded files that belong to the message.
+    /// Uploaded files that belong to the message. Ids of no file of the caller are left out.
     #[oai(validator(max_items = 20))]
-    file_ids: Option<Vec<Uuid>>,
+    file_ids: Option<Vec<String>>,
     /// What to do while a turn of the session is in flight; `enqueue` if absent.
     on_busy: Option<OnBusyWish>,
 }

@@ -40,6 +40,8 @@ pub(super) struct UiMessage {
 pub(super) enum UiPart {
     /// Text.
     Text(TextUiPart),
+    /// A file of the user's message.
+    File(FileUiPart),
     /// A thought of the model.
     Reasoning(ReasoningUiPart),
     /// A model call begins.
@@ -60,6 +62,7 @@ macro_rules! constant {
     };
 }
 constant!(TextType = "text");
+constant!(FileType = "file");
 constant!(ReasoningType = "reasoning");
 constant!(StepStartType = "step-start");
 
@@ -81,6 +84,20 @@ pub(super) struct TextUiPart {
     text: String,
     /// On what the model wrote.
     state: Option<PartState>,
+}
+
+/// A file of the workspace that belongs to the user's message. Sent back, it is the same file.
+#[derive(Debug, PartialEq, Object)]
+#[oai(rename = "FileUIPart", rename_all = "camelCase")]
+pub(super) struct FileUiPart {
+    #[oai(rename = "type")]
+    kind: FileType,
+    /// Its type.
+    media_type: String,
+    /// What it is called.
+    filename: String,
+    /// Where it can be downloaded, with the caller's token.
+    url: String,
 }
 
 /// A thought of the model.
@@ -149,15 +166,23 @@ pub(super) fn ui_messages(turns: Vec<TurnTranscript>) -> Vec<UiMessage> {
 }
 
 fn question(asked: &Asked) -> UiMessage {
-    let texts = asked.parts.iter().filter_map(|part| match part {
-        Part::Text { text, .. } => Some(text.clone()),
+    let parts = asked.parts.iter().filter_map(|part| match part {
+        Part::Text { text, .. } => {
+            Some(UiPart::Text(TextUiPart { kind: TextType::Only, text: text.clone(), state: None }))
+        }
+        Part::File { id, name, mime_type, .. } => Some(UiPart::File(FileUiPart {
+            kind: FileType::Only,
+            media_type: mime_type.clone(),
+            filename: name.clone(),
+            url: super::files::download_url(*id),
+        })),
         Part::Reasoning { .. }
         | Part::ToolCall { .. }
         | Part::ToolResult { .. }
         | Part::Compaction { .. }
         | Part::Context { .. } => None,
     });
-    let parts = texts.map(|text| UiPart::Text(TextUiPart { kind: TextType::Only, text, state: None })).collect();
+    let parts = parts.collect();
     UiMessage {
         id: asked.ui_id.as_ref().map_or_else(|| asked.id.to_string(), |id| id.as_str().to_owned()),
         role: if asked.role == Role::System { UiRole::System } else { UiRole::User },
@@ -214,7 +239,7 @@ fn add_step(parts: &mut Vec<UiPart>, step: Vec<Part>) {
                     call.take(outcome);
                 }
             }
-            Part::Context { .. } => {}
+            Part::Context { .. } | Part::File { .. } => {}
         }
     }
 }
@@ -296,6 +321,22 @@ mod tests {
                     {"type": "step-start"},
                     {"type": "text", "text": "so", "state": "done"},
                 ]},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_message_shows_its_files_and_not_what_the_model_is_told_of_them() {
+        let mut asked = turn(TurnStatus::Running, Vec::new());
+        let id = copilot_shared::id::FileId::generate();
+        let file = Part::File { id, name: "a.png".into(), mime_type: "image/png".into(), size_bytes: 7 };
+        asked.asked[0].parts.push(file);
+        let url = format!("/api/workspace/files/{id}/download");
+        assert_eq!(
+            ui_messages(vec![asked]).to_json().unwrap()[0]["parts"],
+            json!([
+                {"type": "text", "text": "hi"},
+                {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": url},
             ])
         );
     }

@@ -33,7 +33,7 @@ use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::test::TestClient;
-use poem::{EndpointExt, Response};
+use poem::{Body, EndpointExt, Response};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     /// Instead of the development key's.
     pub(crate) gate: Option<Gate>,
     pub(crate) credits: Mode,
+    /// Bytes of a user's files.
+    pub(crate) quota_bytes: Option<i64>,
     /// Instead of the log.
     pub(crate) analytics: Option<Analytics>,
     pub(crate) limits: Limits,
@@ -129,7 +131,7 @@ pub(crate) struct Ask<'a> {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
+    body: Option<Body>,
 }
 
 impl<'a> Ask<'a> {
@@ -156,8 +158,12 @@ impl<'a> Ask<'a> {
         self.raw(body.to_string()).header("content-type", "application/json")
     }
 
-    pub(crate) fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = Some(body.into());
+    pub(crate) fn raw(self, body: impl Into<Vec<u8>>) -> Self {
+        self.streamed(Body::from_vec(body.into()))
+    }
+
+    pub(crate) fn streamed(mut self, body: Body) -> Self {
+        self.body = Some(body);
         self
     }
 
@@ -291,6 +297,7 @@ impl Api {
         let windows = usage.meter.windows().clone();
         let ledger = Ledger::new(store.clone(), settings.credits);
         let analytics = settings.analytics.unwrap_or_else(Analytics::logged);
+        let workspaces = services.workspaces(settings.quota_bytes.unwrap_or(1 << 30));
         let foundations = Foundations {
             store: store.clone(),
             streams: streams.clone(),
@@ -298,6 +305,7 @@ impl Api {
             relay,
             ledger,
             payments: Payments::default(),
+            workspaces,
             analytics,
             usage,
         };

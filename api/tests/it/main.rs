@@ -8,9 +8,13 @@ mod again;
 #[cfg(test)]
 mod analytics;
 #[cfg(test)]
+mod attachments;
+#[cfg(test)]
 mod coverage;
 #[cfg(test)]
 mod credits;
+#[cfg(test)]
+mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]

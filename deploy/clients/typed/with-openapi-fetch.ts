@@ -41,6 +41,7 @@ export function shown(part: Schemas['UIMessagePart']): string {
         return `${part.type} failed: ${part.errorText ?? ''}`;
     }
   }
+  if ('url' in part) return `${part.filename} at ${part.url}`;
   return 'text' in part ? part.text : '';
 }
 

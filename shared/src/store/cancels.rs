@@ -291,6 +291,6 @@ fn spoken_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.chars().count(),
         Part::ToolCall { input, .. } => input.to_string().len(),
-        Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => 0,
+        Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } | Part::File { .. } => 0,
     }
 }

@@ -175,6 +175,7 @@ fn calls_in(parts: &[Part]) -> Vec<(&str, &str, &serde_json::Value)> {
             | Part::Reasoning { .. }
             | Part::ToolResult { .. }
             | Part::Compaction { .. }
+            | Part::File { .. }
             | Part::Context { .. } => None,
         })
         .collect()

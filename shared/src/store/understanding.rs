@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
-use super::{Store, StoreError};
+use super::{Fence, Fenced, Store, StoreError, Tx};
 use crate::id::UserId;
 use crate::understanding::{Learned, SuggestedPrompts, Understanding};
 
@@ -31,21 +31,15 @@ impl Store {
     /// nothing.
     pub async fn merge_understanding(&self, user: &UserId, learned: Learned) -> Result<Understanding, StoreError> {
         let mut tx = self.pool.begin().await?;
-        // One statement makes the row or locks it: two first merges must not both begin with nothing.
-        let Json(known): Json<Understanding> = sqlx::query_scalar(
-            "INSERT INTO user_understandings (user_id) VALUES ($1) \
-             ON CONFLICT (user_id) DO UPDATE SET updated_at = now() RETURNING understanding",
-        )
-        .bind(user)
-        .fetch_one(&mut *tx)
-        .await?;
-        let merged = known.merge(learned);
-        // Whoever was asked for prompts before did not know this.
-        sqlx::query("UPDATE user_understandings SET understanding = $2, suggested_at = NULL WHERE user_id = $1")
-            .bind(user)
-            .bind(Json(&merged))
-            .execute(&mut *tx)
-            .await?;
+        let merged = merge(&mut tx, user, learned).await?;
+        tx.commit().await?;
+        Ok(merged)
+    }
+
+    /// The same on behalf of a turn.
+    pub async fn learn(&self, fence: Fence, user: &UserId, learned: Learned) -> Result<Understanding, Fenced> {
+        let mut tx = self.begin_fenced(fence).await?;
+        let merged = merge(&mut tx, user, learned).await?;
         tx.commit().await?;
         Ok(merged)
     }
@@ -90,4 +84,23 @@ impl Store {
         sqlx::query("DELETE FROM user_understandings WHERE user_id = $1").bind(user).execute(&self.pool).await?;
         Ok(())
     }
+}
+
+async fn merge(tx: Tx<'_>, user: &UserId, learned: Learned) -> Result<Understanding, StoreError> {
+    // One statement makes the row or locks it: two first merges must not both begin with nothing.
+    let Json(known): Json<Understanding> = sqlx::query_scalar(
+        "INSERT INTO user_understandings (user_id) VALUES ($1) \
+         ON CONFLICT (user_id) DO UPDATE SET updated_at = now() RETURNING understanding",
+    )
+    .bind(user)
+    .fetch_one(&mut **tx)
+    .await?;
+    let merged = known.merge(learned);
+    // Whoever was asked for prompts before did not know this.
+    sqlx::query("UPDATE user_understandings SET understanding = $2, suggested_at = NULL WHERE user_id = $1")
+        .bind(user)
+        .bind(Json(&merged))
+        .execute(&mut **tx)
+        .await?;
+    Ok(merged)
 }

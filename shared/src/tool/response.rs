@@ -1,8 +1,11 @@
 //! Everything that a tool can answer: one type a line, told apart by `type` on the wire.
 
+use std::borrow::Cow;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize, Serialize as SerializeFields};
+use serde_json::Value;
 
 use super::{agents, blocks, browser, builder, files, folders, found, plain, setup};
 use crate::id::SessionId;
@@ -18,6 +21,18 @@ pub struct ResponseSchema {
     pub description: &'static str,
     /// The schema of its own fields.
     pub fields: Schema,
+}
+
+/// Does a recorded output ask the user something, so that the turn ends and waits for the reply?
+/// Read from what is recorded, so that every attempt at the turn says the same.
+pub fn waits_for_user(output: &Value) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    let kind = output.as_str().and_then(|text| serde_json::from_str::<Kind<'_>>(text).ok());
+    kind.is_some_and(|kind| matches!(&*kind.r#type, "agent_builder_clarification_needed" | "suggested_goal"))
 }
 
 macro_rules! tool_responses {
@@ -229,6 +244,28 @@ mod tests {
             r#"{"type":"error","message":"There is no such file: “é”.","session_id":null,"error":"not_found","details":null}"#
         );
         assert_eq!(serde_json::from_str::<ToolAnswer>(&text).unwrap(), answer);
+    }
+
+    #[test]
+    fn only_a_question_to_the_user_waits_for_them() {
+        use crate::tool::builder::{ClarificationNeeded, GoalProblem, SuggestedGoal};
+        let output = |response| Value::String(ToolAnswer::new("m", response).to_json());
+        let goal = SuggestedGoal {
+            suggested_goal: "g".into(),
+            reason: String::new(),
+            original_goal: String::new(),
+            goal_type: GoalProblem::Vague,
+        };
+        assert!(waits_for_user(&output(ToolResponse::ClarificationNeeded(ClarificationNeeded { questions: vec![] }))));
+        assert!(waits_for_user(&output(ToolResponse::SuggestedGoal(goal))));
+        let quoted = r#"{"type":"agent_builder_clarification_needed"}"#;
+        for other in [
+            Value::String(ToolAnswer::error("e", quoted).to_json()),
+            Value::String("no json".into()),
+            serde_json::json!({"type": "suggested_goal"}),
+        ] {
+            assert!(!waits_for_user(&other), "{other}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use copilot_shared::message::{HistoryMessage, Part, ToolOutcome};
+use copilot_shared::message::{HistoryMessage, Part, ToolOutcome, file_line};
 use tiktoken_rs::CoreBPE;
 
 /// What a message costs beside its text: its role and its frame.
@@ -75,6 +75,7 @@ pub(super) fn text_of(part: &Part) -> std::borrow::Cow<'_, str> {
             None => output.to_string().into(),
         },
         Part::Context { content, .. } => content.into(),
+        Part::File { .. } => file_line(part).unwrap_or_default().into(),
         Part::Compaction { .. } => "".into(),
     }
 }

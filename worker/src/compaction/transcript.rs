@@ -44,7 +44,7 @@ fn said(part: &Part) -> Option<String> {
         Part::Reasoning { .. } | Part::Compaction { .. } => return None,
         Part::ToolCall { name, input, .. } => format!("[calls {name} with {input}]"),
         Part::Context { url, content } => format!("[looks at {url}: {content}]"),
-        other @ (Part::Text { .. } | Part::ToolResult { .. }) => text_of(other).into_owned(),
+        other @ (Part::Text { .. } | Part::ToolResult { .. } | Part::File { .. }) => text_of(other).into_owned(),
     };
     let text = super::truncate::middle_out(&text, LONGEST_MESSAGE);
     (!text.trim().is_empty()).then_some(text)

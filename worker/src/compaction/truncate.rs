@@ -92,7 +92,7 @@ fn shorten(part: &mut Part, longest: usize) {
             };
         }
         // A provider refuses a thought that is not the one it signed, and arguments that are no JSON.
-        Part::Reasoning { .. } | Part::ToolCall { .. } | Part::Compaction { .. } => {}
+        Part::Reasoning { .. } | Part::ToolCall { .. } | Part::Compaction { .. } | Part::File { .. } => {}
     }
 }
 

@@ -154,6 +154,7 @@ mod tests {
             model: "m".into(),
             system: String::new(),
             messages: Vec::new(),
+            files: Arc::default(),
             tools: Vec::new().into(),
             max_output_tokens: None,
             user: None,

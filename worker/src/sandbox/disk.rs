@@ -31,6 +31,11 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// May a file of so many bytes be added?
+    pub(super) fn has_room(self, bytes: u64, quota: u64) -> bool {
+        self.bytes.saturating_add(bytes) <= quota && self.files < MAX_FILES
+    }
+
     /// What a command may use. A directory that is full may not grow, but things can be deleted.
     pub(super) fn or_quota(self, quota: u64) -> Self {
         Self { bytes: self.bytes.max(quota), files: self.files.max(MAX_FILES) }
@@ -94,13 +99,19 @@ pub(super) async fn exceeded(home: &Path, budget: Usage) -> Excess {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Excess::Hidden,
             Err(error) => tracing::warn!(%error, "a session's directory could not be measured"),
         }
-        match rustix::fs::statvfs(home) {
-            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE => return Excess::Disk,
-            Ok(_) => {}
+        match has_reserve(home, 0) {
+            Ok(false) => return Excess::Disk,
+            Ok(true) => {}
             Err(error) => tracing::warn!(%error, "a disk could not be measured"),
         }
         pause = FIRST_LOOK.max(began.elapsed() * SHARE);
     }
+}
+
+/// Does enough of the disk stay free when so many bytes are added?
+pub(super) fn has_reserve(home: &Path, bytes: u64) -> std::io::Result<bool> {
+    let disk = rustix::fs::statvfs(home)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) >= RESERVE.saturating_add(bytes))
 }
 
 /// Makes every directory readable for its owner: a command may have hidden some.

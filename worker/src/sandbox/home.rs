@@ -21,6 +21,12 @@ const ETC_FILES: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
+/// Where the `home` of a session is, if it is there.
+pub(super) fn of(root: &Path, session: SessionId) -> PathBuf {
+    // The id is a UUID, so the name is safe.
+    root.join(session.to_string()).join(HOME)
+}
+
 /// The `home` of a session, made if need be. Says that it was used just now.
 pub(super) async fn prepare(root: &Path, session: SessionId) -> io::Result<PathBuf> {
     let directory = root.join(session.to_string());

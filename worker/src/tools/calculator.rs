@@ -51,7 +51,7 @@ mod tests {
     fn expressions_have_values_and_nonsense_has_none() {
         assert_eq!(value("12*(3+4)").unwrap(), Number::from(84));
         assert_eq!(value("1/4").unwrap(), Number::from_f64(0.25).unwrap());
-        assert!(value("6*").unwrap_err().sentence.contains("cannot be evaluated"));
-        assert!(value("1/0").unwrap_err().sentence.contains("finite"));
+        assert!(format!("{:?}", value("6*")).contains("cannot be evaluated"));
+        assert!(format!("{:?}", value("1/0")).contains("finite"));
     }
 }

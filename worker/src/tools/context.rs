@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::secret::SecretsKey;
-use copilot_shared::store::Store;
+use copilot_shared::store::{Fence, Store};
 use copilot_shared::tool::ToolAnswer;
+use copilot_shared::turn::Attempt;
+use copilot_shared::workspace::Workspaces;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{ToolFailure, envelope};
+use crate::docs::Docs;
+use crate::linear::Linear;
 use crate::outbound::Outbound;
 use crate::sandbox::Sandbox;
 
@@ -18,12 +23,18 @@ use crate::sandbox::Sandbox;
 pub struct Resources {
     /// PostgreSQL.
     pub store: Store,
+    /// Users' files.
+    pub workspaces: Workspaces,
     /// The way to what a model names outside.
     pub outbound: Outbound,
     /// Where commands run.
     pub sandbox: Arc<Sandbox>,
     /// What the secrets of users are sealed with, if there are any.
     pub secrets_key: Option<SecretsKey>,
+    /// What the docs tools know.
+    pub docs: Arc<Docs>,
+    /// The tracker of feature requests, if it is one outside.
+    pub linear: Option<Linear>,
 }
 
 /// Where a call comes from.
@@ -31,6 +42,8 @@ pub struct Resources {
 pub struct ToolContext {
     /// The turn that makes it.
     pub turn_id: TurnId,
+    /// Which attempt at it.
+    pub attempt: Attempt,
     /// The conversation.
     pub session_id: SessionId,
     /// Its owner, if it has one.
@@ -49,6 +62,19 @@ impl ToolContext {
     /// The owner, for tools that are only for those who are signed in.
     pub fn user(&self) -> Result<&UserId, ToolFailure> {
         self.user_id.as_ref().ok_or_else(|| ToolFailure::new("Nobody is signed in."))
+    }
+
+    /// What every write of the tool to PostgreSQL goes through: a worker that was taken over
+    /// changes nothing any more.
+    pub fn fence(&self) -> Fence {
+        Fence { turn: self.turn_id, attempt: self.attempt }
+    }
+
+    /// An id for the one thing that a call makes, the same on every attempt, so that it is made
+    /// once. Looks like a random one (version 4), which is all that some trackers take.
+    pub fn id_of_the_made(&self) -> Uuid {
+        let derived = Uuid::new_v5(&self.turn_id.0, self.call_id.as_str().as_bytes());
+        uuid::Builder::from_random_bytes(derived.into_bytes()).into_uuid()
     }
 
     /// Shows what the tool has so far; a later answer takes its place. Shown to clients that are

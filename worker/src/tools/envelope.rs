@@ -2,8 +2,11 @@
 //! middle, on character boundaries. Sizes are characters.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::Value;
+
+use super::{ToolContext, files};
 
 /// Longer outputs are kept elsewhere and shown in part.
 pub(super) const SPILL_CHARS: usize = 80_000;
@@ -14,6 +17,9 @@ pub(super) const PREVIEW_CHARS: usize = 95_000;
 /// No output is longer.
 pub(super) const MAX_CHARS: usize = 100_000;
 
+/// How long it may take to keep an output.
+const KEEP_WITHIN: Duration = Duration::from_secs(20);
+
 /// Base64 that is longer is replaced by a note.
 const MAX_BASE64_CHARS: usize = 1_000;
 
@@ -21,6 +27,21 @@ const MAX_BASE64_CHARS: usize = 1_000;
 pub(super) fn is_long(text: &str) -> bool {
     // Bytes first: nearly every output is short, and then nothing is counted.
     text.len() > SPILL_CHARS && text.chars().count() > SPILL_CHARS
+}
+
+/// An output within bounds: a long one is kept in the workspace and shown in part, or if that is
+/// not possible, shortened.
+pub(super) async fn seal(context: &ToolContext, text: String) -> String {
+    if !is_long(&text) || context.user_id.is_none() {
+        return capped(text);
+    }
+    let path = format!("/tool-outputs/{}.json", context.call_id);
+    match tokio::time::timeout(KEEP_WITHIN, files::keep(context, &path, &text)).await {
+        Ok(Ok(path)) => return capped(wrapper(&text, path.as_str())),
+        Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "a long output could not be kept"),
+        Err(_elapsed) => tracing::warn!("a long output could not be kept in time"),
+    }
+    capped(text)
 }
 
 /// The output within the hard limit.

@@ -68,8 +68,8 @@ impl<T: Tool> Registered<T> {
         let call = AssertUnwindSafe(self.tool.call(context, arguments)).catch_unwind();
         match tokio::time::timeout(T::TIME_LIMIT, call).await {
             Ok(Ok(Ok(answer))) => CallEnd::Answered(answer),
-            Ok(Ok(Err(failure))) => broken(T::NAME, failure),
-            Ok(Err(_panic)) => broken(T::NAME, ToolFailure::new("The tool has a defect.")),
+            Ok(Ok(Err(failure))) => ended(T::NAME, failure),
+            Ok(Err(_panic)) => ended(T::NAME, ToolFailure::new("The tool has a defect.")),
             Err(_elapsed) => {
                 let message =
                     format!("{} did not finish within {} s and was stopped.", T::NAME, T::TIME_LIMIT.as_secs());
@@ -79,14 +79,14 @@ impl<T: Tool> Registered<T> {
     }
 }
 
-fn broken(tool: &str, failure: ToolFailure) -> CallEnd {
-    tracing::warn!(
-        tool,
-        failure = failure.sentence,
-        error = failure.cause.as_deref().map(|error| error as &dyn std::error::Error),
-        "a tool call broke"
-    );
-    let fields = ErrorResponse { error: Some(failure.sentence), details: None };
+fn ended(tool: &str, failure: ToolFailure) -> CallEnd {
+    let (sentence, cause) = match failure {
+        ToolFailure::Refused(answer) => return CallEnd::Answered(*answer),
+        ToolFailure::Broken { sentence, cause } => (sentence, cause),
+    };
+    let error = cause.as_deref().map(|error| error as &dyn std::error::Error);
+    tracing::warn!(tool, sentence, error, "a tool call broke");
+    let fields = ErrorResponse { error: Some(sentence), details: None };
     CallEnd::Failed(ToolAnswer::new(format!("An error occurred while executing {tool}"), ToolResponse::Error(fields)))
 }
 

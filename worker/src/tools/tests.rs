@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use copilot_shared::blobs::Blobs;
 use copilot_shared::id::{SessionId, ToolCallId, TurnId, UserId};
 use copilot_shared::store::{Store, StoreSettings};
 use copilot_shared::tool::ToolResponse;
 use copilot_shared::tool::plain::NoResults;
+use copilot_shared::turn::Attempt;
+use copilot_shared::workspace::{WorkspaceLimits, Workspaces};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -15,19 +18,37 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+/// The project's own pages, read once.
+fn docs() -> Arc<crate::docs::Docs> {
+    static DOCS: std::sync::LazyLock<Arc<crate::docs::Docs>> =
+        std::sync::LazyLock::new(|| Arc::new(crate::docs::Docs::open(None, None).unwrap()));
+    Arc::clone(&DOCS)
+}
+
 /// A context whose servers nobody asks.
 pub(super) fn context(user: Option<&str>) -> ToolContext {
     let settings = StoreSettings { lease: Duration::from_secs(1), max_running: 0, max_in_flight: 0, connections: 2 };
     let store = Store::new("postgres://postgres@127.0.0.1:1/none", settings).unwrap();
+    let blobs = Blobs::directory(&std::env::temp_dir()).unwrap();
+    let limits = WorkspaceLimits { quota_bytes: 0, max_file_bytes: 1 };
     let outbound = crate::outbound::tests::outbound("");
     let sandbox = Arc::new(crate::sandbox::Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap());
     ToolContext {
         turn_id: TurnId::generate(),
+        attempt: Attempt(1),
         session_id: SessionId::random(),
         user_id: user.and_then(UserId::parse),
         call_id: ToolCallId::generate(),
         stop: CancellationToken::new(),
-        resources: Resources { store, outbound, sandbox, secrets_key: None },
+        resources: Resources {
+            workspaces: Workspaces::new(store.clone(), blobs, limits),
+            store,
+            outbound,
+            sandbox,
+            secrets_key: None,
+            docs: docs(),
+            linear: None,
+        },
         outlet: Outlet::channel().0,
     }
 }
@@ -35,7 +56,7 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
 async fn call(toolbox: &Toolbox, name: &str, user: Option<&str>, input: Value) -> Result<Value, Value> {
     let context = context(user);
     let end = toolbox.call(name, context.clone(), input).await;
-    match end.outcome(&context) {
+    match end.outcome(&context).await {
         ToolOutcome::Output(output) => Ok(serde_json::from_str(output.as_str().unwrap()).unwrap()),
         ToolOutcome::Error(text) => Err(serde_json::from_str(&text).unwrap()),
     }
@@ -165,7 +186,7 @@ async fn copilot_eventually(flag: &AtomicBool) {
 async fn no_output_is_longer_than_the_limit() {
     let context = context(Some("ann"));
     let end = odd().0.call("odd", context.clone(), json!({"what": "talk"})).await;
-    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context) else { panic!("it answers") };
+    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context).await else { panic!("it answers") };
     assert_eq!(text.chars().count(), envelope::MAX_CHARS);
     assert!(text.starts_with("{\"type\":\"no_results\"") && text.ends_with('}'));
 }

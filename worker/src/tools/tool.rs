@@ -55,27 +55,36 @@ pub trait Tool: Send + Sync + 'static {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 pub struct NoArguments {}
 
-/// The call broke: not an answer that says no ([`ToolAnswer::error`]), but none at all. Counts for
-/// the breaker. `?` makes it of any error; what that error displays is shown to user and model, so
-/// it must hold nothing secret, while its sources are only logged.
+/// The call came to no good. `?` makes it of any error; what that error displays is shown to user
+/// and model, so it must hold nothing secret, while its sources are only logged.
 #[derive(Debug)]
-pub struct ToolFailure {
-    /// What user and model are told.
-    pub sentence: String,
-    /// Why, for the log.
-    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+pub enum ToolFailure {
+    /// It broke. Counts for the breaker.
+    Broken {
+        /// What user and model are told.
+        sentence: String,
+        /// Why, for the log.
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The tool says no, which is an answer like others.
+    Refused(Box<ToolAnswer>),
 }
 
 impl ToolFailure {
-    /// A failure that says all there is to say.
+    /// It broke, and this is all there is to say.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), cause: None }
+        Self::Broken { sentence: sentence.into(), cause: None }
+    }
+
+    /// The tool says no, for a reason that has a stable word.
+    pub fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused(Box::new(ToolAnswer::error(code, message)))
     }
 }
 
 // `ToolFailure` is no `Error` itself, or this would overlap with `From<T> for T`.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for ToolFailure {
     fn from(error: E) -> Self {
-        Self { sentence: error.to_string(), cause: Some(Box::new(error)) }
+        Self::Broken { sentence: error.to_string(), cause: Some(Box::new(error)) }
     }
 }

@@ -1,6 +1,7 @@
 //! The tool calls of a step: recorded before they start and after they end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::analytics::Event;
@@ -10,9 +11,8 @@ use copilot_shared::message::{ToolOutcome, strip_controls, strip_controls_in};
 use copilot_shared::store::PendingCall;
 use copilot_shared::tool::{Concurrency, ToolCallStatus};
 use copilot_shared::turn::Turn;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -79,12 +79,15 @@ impl Call {
     }
 }
 
+/// Calls that run side by side at most; a model that asks for more has them made in turns.
+const MAX_PARALLEL: usize = 16;
+
 /// Shown answers of one call are at least this far apart: each stays in the stream.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// What runs the calls of a step.
 pub(super) struct Runner<'a> {
-    pub(super) worker: &'a Worker,
+    pub(super) worker: &'a Arc<Worker>,
     pub(super) turn: &'a Turn,
     pub(super) persistence: &'a Persistence,
     pub(super) writer: &'a mut TurnWriter,
@@ -93,14 +96,11 @@ pub(super) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs calls: those that may, side by side, the others one by one after them. False if the
-    /// user stopped them; what runs then is dropped, and with it whatever it had started.
+    /// Runs calls in the model's order: neighbours that may, side by side. False if the user stopped
+    /// them; what runs then is dropped, and with it whatever it had started.
     pub(super) async fn run(mut self, calls: Vec<Call>) -> Result<bool, Stopped> {
         let tools = &self.worker.tools;
-        let (parallel, alone): (Vec<Call>, Vec<Call>) =
-            calls.into_iter().partition(|call| tools.concurrency(&call.name) == Concurrency::Parallel);
-        let groups = std::iter::once(parallel).chain(alone.into_iter().map(|call| vec![call]));
-        for group in groups.filter(|group| !group.is_empty()) {
+        for group in groups(calls, |call| tools.concurrency(&call.name)) {
             let ids: Vec<ToolCallId> = group.iter().map(|call| call.id.clone()).collect();
             self.persistence.start_calls(&ids).await?;
             if !self.run_group(group).await? {
@@ -113,40 +113,38 @@ impl Runner<'_> {
     async fn run_group(&mut self, group: Vec<Call>) -> Result<bool, Stopped> {
         let (outlet, mut shown) = Outlet::channel();
         let mut open: HashMap<ToolCallId, Option<Instant>> = group.iter().map(|call| (call.id.clone(), None)).collect();
-        let worker = self.worker;
-        let mut running: FuturesUnordered<_> = group
-            .into_iter()
-            .map(|call| {
-                let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
-                let context = self.context(&call, outlet.clone());
-                if refusal.is_none() {
-                    tell_of_call(worker, &context, &call);
-                }
-                let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
-                let made = async move {
-                    let end = match refusal {
-                        Some(refusal) => refusal,
-                        None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
-                    };
-                    (call, end.has_failed(), end.outcome(&context))
-                };
-                made.instrument(span)
-            })
-            .collect();
+        // Tasks, which go on while an outcome is recorded: a call that stands still in the middle
+        // of a transaction would keep the connection that the record waits for.
+        let mut running = JoinSet::new();
+        for call in group {
+            let refusal = self.breaker.refusal(&call.name, &call.input).map(CallEnd::Failed);
+            let context = self.context(&call, outlet.clone());
+            if refusal.is_none() {
+                tell_of_call(self.worker, &context, &call);
+            }
+            let span = tracing::info_span!("tool_call", tool = %call.name, call.id = %call.id);
+            running.spawn(make(Arc::clone(self.worker), call, context, refusal).instrument(span));
+        }
         loop {
-            let (call, failed, outcome) = tokio::select! {
+            let done = tokio::select! {
                 biased;
-                () = self.signals.lost.cancelled() => return Err(Stopped::Lost),
-                () = self.signals.cancel.cancelled() => return Ok(false),
+                () = self.signals.lost.cancelled() => {
+                    running.shutdown().await;
+                    return Err(Stopped::Lost);
+                }
+                () = self.signals.cancel.cancelled() => {
+                    // The turn has ended only when its tools have.
+                    running.shutdown().await;
+                    return Ok(false);
+                }
                 Some(preliminary) = shown.recv() => {
                     self.show(preliminary, &mut open);
                     continue;
                 }
-                done = running.next() => match done {
-                    Some(done) => done,
-                    None => return Ok(true),
-                },
+                done = running.join_next() => done,
             };
+            let Some(done) = done else { return Ok(true) };
+            let Made { call, failed, outcome } = done.map_err(|error| Stopped::Broken(Box::new(error)))?;
             open.remove(&call.id);
             if failed {
                 self.breaker.failed(&call.name, &call.input);
@@ -163,6 +161,7 @@ impl Runner<'_> {
     fn context(&self, call: &Call, outlet: Outlet) -> ToolContext {
         ToolContext {
             turn_id: self.turn.id,
+            attempt: self.turn.attempt,
             session_id: self.turn.session_id,
             user_id: self.turn.user_id.clone(),
             call_id: call.id.clone(),
@@ -188,6 +187,39 @@ impl Runner<'_> {
     }
 }
 
+/// Calls that run together. One that runs alone may build on those before it, such as a file that
+/// they put there, and those after it on what it did.
+fn groups<T>(calls: Vec<T>, concurrency: impl Fn(&T) -> Concurrency) -> Vec<Vec<T>> {
+    let mut groups: Vec<(Concurrency, Vec<T>)> = Vec::new();
+    for call in calls {
+        let kind = concurrency(&call);
+        match groups.last_mut() {
+            Some((Concurrency::Parallel, group)) if kind == Concurrency::Parallel && group.len() < MAX_PARALLEL => {
+                group.push(call);
+            }
+            _ => groups.push((kind, vec![call])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// What a call came to.
+struct Made {
+    call: Call,
+    failed: bool,
+    outcome: ToolOutcome,
+}
+
+async fn make(worker: Arc<Worker>, call: Call, context: ToolContext, refusal: Option<CallEnd>) -> Made {
+    let end = match refusal {
+        Some(refusal) => refusal,
+        None => worker.tools.call(&call.name, context.clone(), call.input.clone()).await,
+    };
+    let failed = end.has_failed();
+    let outcome = end.outcome(&context).await;
+    Made { call, failed, outcome }
+}
+
 /// A name that no tool has is a text of the model's, and told to nobody.
 fn tell_of_call(worker: &Worker, context: &ToolContext, call: &Call) {
     if worker.tools.has(&call.name) {
@@ -201,5 +233,23 @@ fn storable(outcome: ToolOutcome) -> ToolOutcome {
     match outcome {
         ToolOutcome::Output(value) => ToolOutcome::Output(strip_controls_in(value)),
         ToolOutcome::Error(text) => ToolOutcome::Error(strip_controls(&text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grouped(calls: &[Concurrency]) -> Vec<Vec<usize>> {
+        groups((0..calls.len()).collect(), |call| calls[*call])
+    }
+
+    #[test]
+    fn one_that_runs_alone_waits_for_those_before_it_and_is_waited_for() {
+        use Concurrency::{Alone, Parallel};
+        assert_eq!(grouped(&[Parallel, Parallel, Alone, Parallel]), [vec![0, 1], vec![2], vec![3]]);
+        assert_eq!(grouped(&[Alone, Alone]), [[0], [1]]);
+        assert_eq!(grouped(&[Parallel; MAX_PARALLEL + 1]).iter().map(Vec::len).collect::<Vec<_>>(), [MAX_PARALLEL, 1]);
+        assert!(grouped(&[]).is_empty());
     }
 }

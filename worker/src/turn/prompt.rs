@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use copilot_shared::id::TurnId;
-use copilot_shared::message::{HistoryMessage, Part, Role};
+use copilot_shared::message::{HistoryMessage, Part, Role, ToolOutcome};
+use copilot_shared::tool::waits_for_user;
 use copilot_shared::turn::Turn;
 use copilot_shared::understanding::Understanding;
 
 use super::{Persistence, Stopped};
 use crate::model::ModelRequest;
+use crate::model::files::AttachedFiles;
 use crate::worker::Worker;
 
 mod system;
@@ -73,6 +75,14 @@ impl Prompt {
         Ok(())
     }
 
+    /// Did the last step's tools ask the user something? Then the model has no more to say for now.
+    pub(super) fn waits_for_user(&self) -> bool {
+        let results = self.history.iter().rev().take_while(|message| message.role == Role::Tool);
+        results.flat_map(|message| &message.parts).any(
+            |part| matches!(part, Part::ToolResult { outcome: ToolOutcome::Output(output), .. } if waits_for_user(output)),
+        )
+    }
+
     /// Bytes of a request beside its messages.
     pub(super) fn overhead(&self, worker: &Worker) -> usize {
         let tools = worker.tools.specs();
@@ -81,14 +91,47 @@ impl Prompt {
     }
 
     /// The request of the next model call.
-    pub(super) fn request(&self, worker: &Worker, turn: &Turn) -> ModelRequest {
+    pub(super) fn request(&self, worker: &Worker, turn: &Turn, files: AttachedFiles) -> ModelRequest {
         ModelRequest {
             model: worker.model_name.clone(),
             system: self.system.as_ref().to_owned(),
             messages: self.history.clone(),
+            files: Arc::new(files),
             tools: worker.tools.specs(),
             max_output_tokens: None,
             user: turn.user_id.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copilot_shared::id::ToolCallId;
+
+    fn prompt(messages: &[(Role, &str)]) -> Prompt {
+        let part = |role, text: &str| match role {
+            Role::Tool => Part::ToolResult {
+                id: ToolCallId::generate(),
+                name: "t".into(),
+                outcome: ToolOutcome::Output(format!("{{\"type\":\"{text}\"}}").into()),
+            },
+            _ => Part::Text { id: None, text: text.into() },
+        };
+        let history =
+            messages.iter().map(|(role, text)| HistoryMessage { role: *role, parts: vec![part(*role, text)] });
+        Prompt { system: "".into(), wants_suggestions: false, history: history.collect() }
+    }
+
+    #[test]
+    fn a_question_to_the_user_waits_until_they_say_something() {
+        const ASKED: (Role, &str) = (Role::Tool, "agent_builder_clarification_needed");
+        let (user, called, other) = ((Role::User, "hello"), (Role::Assistant, ""), (Role::Tool, "web_fetch"));
+        for waits in [vec![user, called, ASKED], vec![user, called, ASKED, other], vec![user, called, other, ASKED]] {
+            assert!(prompt(&waits).waits_for_user(), "{waits:?}");
+        }
+        for goes_on in [vec![user], vec![user, called, other], vec![user, called, ASKED, user], vec![]] {
+            assert!(!prompt(&goes_on).waits_for_user(), "{goes_on:?}");
         }
     }
 }

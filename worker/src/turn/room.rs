@@ -1,5 +1,6 @@
 //! Room in the model's window: before each call, a conversation that is too long is made to fit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::compaction;
@@ -114,6 +115,7 @@ impl Attempt {
             model: self.worker.model_name.clone(),
             system: SYSTEM.to_owned(),
             messages: vec![HistoryMessage { role: Role::User, parts: vec![Part::Text { id: None, text }] }],
+            files: Arc::default(),
             tools: std::sync::Arc::from([]),
             max_output_tokens: Some(LONGEST_SUMMARY),
             user: self.turn.user_id.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use copilot_shared::chunk::Chunk;
 use copilot_shared::fold::Fold;
 use copilot_shared::id::{PartId, ToolCallId};
-use copilot_shared::message::{HistoryMessage, Part, strip_controls, strip_controls_in};
+use copilot_shared::message::{HistoryMessage, Part, shown_bytes, strip_controls, strip_controls_in};
 use copilot_shared::turn::{ErrorCode, Failure, FinishReason};
 use copilot_shared::usage::TokenUsage;
 use futures_util::StreamExt;
@@ -250,6 +250,7 @@ impl ModelCall {
             | Part::ToolCall { .. }
             | Part::ToolResult { .. }
             | Part::Compaction { .. }
+            | Part::File { .. }
             | Part::Context { .. } => part,
         }
     }
@@ -286,6 +287,7 @@ fn spoken_chars(message: &HistoryMessage) -> usize {
             Part::ToolCall { input, .. } => input.to_string().len(),
             Part::ToolResult { outcome, .. } => serde_json::to_string(outcome).map_or(0, |json| json.len()),
             Part::Context { content, .. } => content.len(),
+            Part::File { .. } => shown_bytes(part),
             Part::Compaction { .. } => 0,
         })
         .sum()

@@ -53,6 +53,7 @@ async fn suggest(worker: &Worker, user: &UserId) -> Result<(), SuggestionError> 
         model: model_name.clone(),
         system: instruction(),
         messages: vec![HistoryMessage { role: Role::User, parts: vec![Part::Text { id: None, text }] }],
+        files: Arc::default(),
         tools: Arc::from([]),
         max_output_tokens: Some(LONGEST),
         user: None,

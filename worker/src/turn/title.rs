@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copilot_shared::id::SessionId;
-use copilot_shared::message::{HistoryMessage, Part, Role, text_of};
+use copilot_shared::message::{HistoryMessage, Part, Role, told_text};
 use copilot_shared::session::Title;
 use copilot_shared::store::StoreError;
 use futures_util::StreamExt;
@@ -52,11 +52,12 @@ async fn name(worker: &Worker, session: SessionId) -> Result<(), TitleError> {
     }
     let history = worker.store.history(session, 10).await?;
     let Some(message) = history.iter().find(|message| message.role == Role::User) else { return Ok(()) };
-    let excerpt: String = text_of(&message.parts).chars().take(EXCERPT_CHARS).collect();
+    let excerpt: String = told_text(&message.parts).chars().take(EXCERPT_CHARS).collect();
     let request = ModelRequest {
         model: model_name.clone(),
         system: SYSTEM.to_owned(),
         messages: vec![HistoryMessage { role: Role::User, parts: vec![Part::Text { id: None, text: excerpt }] }],
+        files: Arc::default(),
         tools: Arc::from([]),
         max_output_tokens: Some(20),
         user: None,

@@ -1,7 +1,11 @@
 //! The worker against real servers: every module here is one of them.
 
 #[cfg(test)]
+mod abandoned;
+#[cfg(test)]
 mod anthropic;
+#[cfg(test)]
+mod hands;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
@@ -10,3 +14,7 @@ mod openai;
 mod provider;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod tools;
+#[cfg(test)]
+mod turns;

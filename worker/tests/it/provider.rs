@@ -87,7 +87,7 @@ impl Server {
         connect(&config)
     }
 
-    fn base_url(&self, provider: Provider) -> String {
+    pub(crate) fn base_url(&self, provider: Provider) -> String {
         match provider {
             Provider::Openai => format!("http://{}/v1", self.address),
             Provider::Anthropic => format!("http://{}", self.address),
@@ -214,6 +214,7 @@ pub(crate) fn question(text: &str) -> ModelRequest {
         model: "some-model".into(),
         system: "Be brief.".into(),
         messages: vec![HistoryMessage { role: Role::User, parts: vec![part] }],
+        files: std::sync::Arc::default(),
         tools: Vec::new().into(),
         max_output_tokens: None,
         user: None,

@@ -1,6 +1,7 @@
 //! Which bodies are taken, and how the others are refused.
 
 use super::*;
+use copilot_shared::id::UiMessageId;
 use serde_json::json;
 
 fn wanted(body: &serde_json::Value, key: Option<&str>) -> Result<Wanted, Problem> {
@@ -44,7 +45,7 @@ fn a_plain_body_is_read_and_unknown_fields_are_ignored() {
     assert_eq!(taken.text, "ab");
     assert_eq!(taken.message_id, Some(MessageId(id)));
     assert_eq!(taken.context, Some(("u".into(), "c".into())));
-    assert_eq!(taken.file_ids, [Uuid::nil()]);
+    assert_eq!(taken.file_ids, [FileId(Uuid::nil())]);
     assert_eq!(taken.on_busy, OnBusy::Reject);
 }
 
@@ -78,7 +79,7 @@ fn wrong_fields_are_refused() {
     for wrong in [
         json!({"message_id": "no uuid"}),
         json!({"file_ids": vec![Uuid::nil(); 21]}),
-        json!({"file_ids": ["../etc"]}),
+        json!({"file_ids": [7]}),
         json!({"on_busy": "whatever"}),
         json!({"context": "text"}),
         json!({"context": {"url": 5}}),
@@ -174,4 +175,34 @@ fn a_key_and_a_message_id_must_be_equal() {
     let plain = json!({"message": "a"});
     assert_eq!(wanted(&plain, Some(&"k".repeat(256))).unwrap_err().code(), Code::ValidationError);
     assert_eq!(message(wanted(&plain, Some("k")).unwrap()).key.as_deref(), Some("k"));
+}
+
+#[test]
+fn a_file_is_whole_or_named_by_a_url_of_ours() {
+    let id = FileId::generate();
+    let last = |files: &[serde_json::Value]| ui(&json!({"role": "user", "parts": files}));
+    let file =
+        |url: &str| json!({"type": "file", "filename": "a", "mediaType": "Text/Plain; charset=utf-8", "url": url});
+    let named = [
+        format!("workspace://{id}"),
+        format!("workspace://{id}#text/plain"),
+        format!("/api/workspace/files/{id}/download"),
+        format!("https://chat.example.org/api/workspace/files/{id}/download"),
+    ];
+    let taken = submission(&last(&named.clone().map(|url| file(&url)))).unwrap();
+    assert_eq!((taken.file_ids, taken.text.as_str()), (vec![id; 4], ""));
+    let taken = submission(&last(&[file("data:image/png;base64,AQI=")])).unwrap();
+    let whole = &taken.files[0];
+    assert_eq!(
+        (whole.name.as_deref(), whole.mime_type.as_str()),
+        (Some("a"), "text/plain"),
+        "what the part says counts"
+    );
+    assert_eq!(*whole.content, [1, 2]);
+    for url in
+        ["", "data:,x", "https://a/b.png", "/api/workspace/files/x/download", "/api/workspace/files/", "workspace://x"]
+    {
+        assert_eq!(refusal(&last(&[file(url)])), Code::UnsupportedPart, "{url}");
+    }
+    assert_eq!(refusal(&last(&vec![file(&named[0]); FILES + 1])), Code::ValidationError);
 }

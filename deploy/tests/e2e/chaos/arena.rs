@@ -69,6 +69,9 @@ impl Arena {
             ("WORKER_CONCURRENCY", "16".to_owned()),
             ("SHUTDOWN_GRACE_SECONDS", "1".to_owned()),
             ("ALLOW_ANONYMOUS_SESSIONS", "true".to_owned()),
+            // Never reached, and counted all the same.
+            ("CHAT_DAILY_TOKEN_LIMIT", "1000000000000".to_owned()),
+            ("CHAT_WEEKLY_TOKEN_LIMIT", "1000000000000".to_owned()),
         ];
         let arena = Self {
             networks: Networks { redis, rabbitmq, postgres },

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::stream::REDACTED;
-use crate::model::history::{self, Answer, Entry};
+use crate::model::history::{self, Answer, Entry, UserSaid};
 use crate::model::http;
 use crate::model::{ModelError, ModelRequest};
 
@@ -53,6 +53,9 @@ enum Content<'a> {
     Text {
         text: Cow<'a, str>,
     },
+    Image {
+        source: Source<'a>,
+    },
     Thinking {
         thinking: &'a str,
         signature: &'a str,
@@ -71,6 +74,13 @@ enum Content<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
     },
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    r#type: &'static str,
+    media_type: &'a str,
+    data: &'a str,
 }
 
 impl<'a> From<Content<'a>> for Block<'a> {
@@ -105,7 +115,7 @@ struct Tool<'a> {
 
 /// The body of the call.
 pub(super) fn body(request: &ModelRequest, thinking_tokens: Option<u32>) -> Result<Vec<u8>, ModelError> {
-    let entries = history::entries(&request.messages);
+    let entries = history::entries(&request.messages, &request.files);
     let budget_tokens = thinking_tokens.filter(|_| may_think(&entries));
     let messages = messages(&entries);
     let (tools, tool_choice) = tools(request, &entries);
@@ -143,7 +153,7 @@ fn messages<'a>(entries: &[Entry<'a>]) -> Vec<Message<'a>> {
     let mut messages: Vec<Message<'a>> = Vec::with_capacity(entries.len() + 1);
     for entry in entries {
         let (role, content) = match entry {
-            Entry::User(text) => ("user", vec![Content::Text { text: text.clone().into() }.into()]),
+            Entry::User(said) => ("user", user(said)),
             Entry::Assistant(parts) => ("assistant", assistant(parts)),
             Entry::Results(answers) => ("user", answers.iter().map(result).collect()),
         };
@@ -165,6 +175,15 @@ fn messages<'a>(entries: &[Entry<'a>]) -> Vec<Message<'a>> {
     messages
 }
 
+/// Pictures come before what is said of them, as the provider advises.
+fn user<'a>(said: &UserSaid<'a>) -> Vec<Block<'a>> {
+    let images = said.images.iter().map(|image| {
+        let source = Source { r#type: "base64", media_type: &image.mime_type, data: &image.base64 };
+        Content::Image { source }.into()
+    });
+    images.chain([Content::Text { text: said.text.clone().into() }.into()]).collect()
+}
+
 /// Thoughts go back only with the tool calls that they led to, and only signed ones.
 fn assistant<'a>(parts: &[&'a Part]) -> Vec<Block<'a>> {
     let calls = parts.iter().any(|part| matches!(part, Part::ToolCall { .. }));
@@ -179,7 +198,11 @@ fn assistant<'a>(parts: &[&'a Part]) -> Vec<Block<'a>> {
         Part::ToolCall { id, name, input } => {
             Some(Content::ToolUse { id: id.as_str(), name, input: history::arguments(input) }.into())
         }
-        Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => None,
+        Part::Reasoning { .. }
+        | Part::ToolResult { .. }
+        | Part::Compaction { .. }
+        | Part::Context { .. }
+        | Part::File { .. } => None,
     };
     parts.iter().filter_map(block).collect()
 }
@@ -233,6 +256,7 @@ mod tests {
             model: "claude".into(),
             system: "Be brief.".into(),
             messages,
+            files: std::sync::Arc::default(),
             tools: vec![spec].into(),
             max_output_tokens: None,
             user: None,

@@ -154,7 +154,7 @@ pub(super) fn size_of(request: &ModelRequest) -> usize {
         Part::Context { url, content } => url.len() + content.len(),
         Part::ToolCall { name, input, .. } => name.len() + input.to_string().len(),
         Part::ToolResult { outcome, .. } => serde_json::to_string(outcome).map_or(0, |text| text.len()),
-        Part::Reasoning { .. } | Part::Compaction { .. } => 0,
+        Part::Reasoning { .. } | Part::Compaction { .. } | Part::File { .. } => 0,
     });
     let tools = request.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len());
     request.system.len() + parts.sum::<usize>() + tools.sum::<usize>()

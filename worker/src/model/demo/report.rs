@@ -92,3 +92,25 @@ fn short(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copilot_shared::id::ToolCallId;
+
+    fn told(outcome: ToolOutcome) -> String {
+        results(&[&Part::ToolResult { id: ToolCallId("c".into()), name: "t".into(), outcome }])
+    }
+
+    #[test]
+    fn typed_answers_are_told_in_words() {
+        let answer = r#"{"type":"workspace_file_list","message":"There are 2 files.","session_id":null,
+            "files":[{"name":"a.txt"},{"name":"b.txt"}],"total_count":2}"#;
+        let text = told(ToolOutcome::Output(Value::String(answer.into())));
+        assert_eq!(text, "The tool `t` answered: There are 2 files.\n- a.txt\n- b.txt");
+        let error =
+            r#"{"type":"error","message":"It broke","session_id":null,"error":"the disk is full","details":null}"#;
+        assert_eq!(told(ToolOutcome::Error(error.into())), "The tool `t` failed: It broke: the disk is full");
+        assert_eq!(told(ToolOutcome::Error("Stopped.".into())), "The tool `t` failed: Stopped.");
+    }
+}

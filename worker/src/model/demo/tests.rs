@@ -22,6 +22,7 @@ fn ask(messages: Vec<HistoryMessage>) -> ModelRequest {
         model: "demo".into(),
         system: "You are Copilot.".into(),
         messages,
+        files: Arc::default(),
         tools: Arc::new([spec("calculator"), spec("get_current_time")]),
         max_output_tokens: None,
         user: None,

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::json::split_object;
 use super::play::Call;
 
+mod library;
+
 /// The tools that a message asks for.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Wishes {
@@ -68,6 +70,16 @@ const NAMES: [(&str, &str, &str); 9] = [
     ("delete file ", "delete_workspace_file", "path"),
     ("read the doc page ", "get_doc_page", "path"),
     ("open the doc page ", "get_doc_page", "path"),
+];
+
+/// What can be done with a file by its name alone.
+const FILE_VERBS: [(&str, &str); 6] = [
+    ("read ", "read_workspace_file"),
+    ("show me ", "read_workspace_file"),
+    ("show ", "read_workspace_file"),
+    ("open ", "read_workspace_file"),
+    ("delete ", "delete_workspace_file"),
+    ("remove ", "delete_workspace_file"),
 ];
 
 const QUOTES: [(char, char); 4] = [('`', '`'), ('"', '"'), ('“', '”'), ('\'', '\'')];
@@ -158,10 +170,13 @@ impl<'a> Message<'a> {
         for (phrase, tool, parameter) in NAMES {
             wanted.extend(self.after(phrase).map(|rest| (tool.into(), json!({parameter: word(rest)}))));
         }
+        let named = self.named_file().filter(|(tool, _)| wanted.iter().all(|(other, _)| other != tool));
+        wanted.extend(named);
         wanted.extend(self.written_file().map(|arguments| ("write_workspace_file".into(), arguments)));
         wanted.extend(self.expression().map(|text| ("calculator".into(), json!({"expression": text}))));
         wanted.extend(self.command().map(|text| ("bash_exec".into(), json!({"command": text}))));
         wanted.extend(self.url().map(|text| ("web_fetch".into(), json!({"url": text}))));
+        wanted.extend(library::wanted(self));
         if self.lower.contains("ask me a question") {
             let question = json!({"question": "What would you like to do?", "keyword": "goal"});
             wanted.push(("ask_question".into(), json!({"questions": [question]})));
@@ -177,6 +192,14 @@ impl<'a> Message<'a> {
         (!before.ends_with(|c: char| c.is_alphanumeric())).then_some(rest)
     }
 
+    /// "Read NAME", "delete NAME", where NAME looks like a file's.
+    fn named_file(&self) -> Option<Wanted> {
+        FILE_VERBS.iter().find_map(|(verb, tool)| {
+            let name = file_name(self.after(verb)?);
+            looks_like_a_file(name).then(|| ((*tool).to_owned(), json!({"path": name})))
+        })
+    }
+
     /// "Write `content` to the file NAME", "create a file NAME with the text …".
     fn written_file(&self) -> Option<Value> {
         if let Some(rest) = self.after("create a file ").or_else(|| self.after("create the file ")) {
@@ -186,7 +209,7 @@ impl<'a> Message<'a> {
             return Some(json!({"filename": file_name(rest), "content": sentence(rest.get(end..)?)}));
         }
         let rest = self.after("write ").or_else(|| self.after("save "))?;
-        let (content, rest) = in_quotes(rest)?;
+        let Some((content, rest)) = in_quotes(rest) else { return plainly_written(rest) };
         let rest = rest.trim_start();
         let name = ["to ", "into ", "as ", "in "].iter().find_map(|link| rest.strip_prefix(link))?;
         Some(json!({"filename": file_name(name), "content": content}))
@@ -258,21 +281,38 @@ fn word(text: &str) -> &str {
 
 fn file_name(text: &str) -> &str {
     let text = text.trim_start();
-    let fillers = ["the file ", "a file ", "file ", "called ", "named "];
+    let fillers = ["the file ", "my file ", "a file ", "file ", "called ", "named ", "the ", "my "];
     let name = fillers.iter().find_map(|filler| text.strip_prefix(filler)).unwrap_or(text);
     word(fillers.iter().find_map(|filler| name.strip_prefix(filler)).unwrap_or(name))
+}
+
+/// "Write CONTENT to NAME", without quotes, where NAME looks like a file's.
+fn plainly_written(rest: &str) -> Option<Value> {
+    [" to ", " into ", " as ", " in "].iter().find_map(|link| {
+        let (content, name) = rest.rsplit_once(*link)?;
+        let (content, name) = (content.trim(), file_name(name));
+        (looks_like_a_file(name) && !content.is_empty()).then(|| json!({"filename": name, "content": content}))
+    })
+}
+
+/// Has it an extension?
+fn looks_like_a_file(name: &str) -> bool {
+    let Some((stem, extension)) = name.rsplit_once('.') else { return false };
+    let plain = (1..=5).contains(&extension.len()) && extension.chars().all(|c| c.is_ascii_alphanumeric());
+    plain && extension.starts_with(|c: char| c.is_ascii_alphabetic()) && !stem.is_empty() && !name.contains("://")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOOLS: [&str; 12] = [
+    const TOOLS: [&str; 13] = [
         "get_current_time",
         "calculator",
         "list_workspace_files",
         "read_workspace_file",
         "write_workspace_file",
+        "delete_workspace_file",
         "bash_exec",
         "search_docs",
         "web_fetch",
@@ -315,6 +355,14 @@ mod tests {
             "write_workspace_file",
             json!({"filename": "b.md", "content": "Good morning"}),
         );
+        one("Read notes.txt, please", "read_workspace_file", json!({"path": "notes.txt"}));
+        one("show me the docs/notes.md", "read_workspace_file", json!({"path": "docs/notes.md"}));
+        one("delete notes.txt", "delete_workspace_file", json!({"path": "notes.txt"}));
+        one(
+            "write two plain words to notes.txt.",
+            "write_workspace_file",
+            json!({"filename": "notes.txt", "content": "two plain words"}),
+        );
         one("find a block for e-mail", "find_block", json!({"query": "e-mail"}));
     }
 
@@ -356,6 +404,9 @@ mod tests {
             "run the agent",
             "what did I say about https://example.org",
             "I use a pencil",
+            "I read a lot",
+            "write me a poem about version 1.5",
+            "delete it.",
         ] {
             assert_eq!(ask(text), [], "{text}");
         }

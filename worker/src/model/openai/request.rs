@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::model::history::{self, Answer, Entry};
+use crate::model::history::{self, Answer, Entry, UserSaid};
 use crate::model::http;
 use crate::model::{ModelError, ModelRequest};
 
@@ -56,7 +56,7 @@ enum Message<'a> {
         content: &'a str,
     },
     User {
-        content: String,
+        content: UserContent,
     },
     Assistant {
         content: Option<String>,
@@ -67,6 +67,26 @@ enum Message<'a> {
         tool_call_id: &'a str,
         content: Cow<'a, str>,
     },
+}
+
+/// What the user says: plain text as long as there is nothing else, which every server takes.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum UserContent {
+    Text(String),
+    Parts(Vec<UserPart>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum UserPart {
+    Text { text: String },
+    ImageUrl { image_url: ImageUrl },
+}
+
+#[derive(Serialize)]
+struct ImageUrl {
+    url: String,
 }
 
 #[derive(Serialize)]
@@ -94,9 +114,9 @@ pub(super) fn body(request: &ModelRequest, limit: OutputLimit) -> Result<Vec<u8>
     if !request.system.is_empty() {
         messages.push(Message::System { content: &request.system });
     }
-    for entry in history::entries(&request.messages) {
+    for entry in history::entries(&request.messages, &request.files) {
         match entry {
-            Entry::User(content) => messages.push(Message::User { content }),
+            Entry::User(said) => messages.push(Message::User { content: user(said) }),
             Entry::Assistant(parts) => messages.push(assistant(&parts)),
             Entry::Results(answers) => messages.extend(answers.into_iter().map(tool)),
         }
@@ -114,6 +134,17 @@ pub(super) fn body(request: &ModelRequest, limit: OutputLimit) -> Result<Vec<u8>
     })
 }
 
+fn user(said: UserSaid<'_>) -> UserContent {
+    if said.images.is_empty() {
+        return UserContent::Text(said.text);
+    }
+    let images = said.images.iter().map(|image| {
+        let url = format!("data:{};base64,{}", image.mime_type, image.base64);
+        UserPart::ImageUrl { image_url: ImageUrl { url } }
+    });
+    UserContent::Parts(std::iter::once(UserPart::Text { text: said.text }).chain(images).collect())
+}
+
 /// Thoughts are left out: only the provider that signed one may take it back, and this protocol
 /// has no field for it.
 fn assistant<'a>(parts: &[&'a Part]) -> Message<'a> {
@@ -123,7 +154,11 @@ fn assistant<'a>(parts: &[&'a Part]) -> Message<'a> {
         match part {
             Part::Text { text, .. } => texts.push(text.as_str()),
             Part::ToolCall { id, name, input } => tool_calls.push(call(id.as_str(), name, input)),
-            Part::Reasoning { .. } | Part::ToolResult { .. } | Part::Compaction { .. } | Part::Context { .. } => {}
+            Part::Reasoning { .. }
+            | Part::ToolResult { .. }
+            | Part::Compaction { .. }
+            | Part::Context { .. }
+            | Part::File { .. } => {}
         }
     }
     Message::Assistant { content: (!texts.is_empty()).then(|| texts.join("\n\n")), tool_calls }
@@ -151,6 +186,7 @@ mod tests {
             model: "m".into(),
             system: "Be brief.".into(),
             messages: vec![message(Role::User, vec![text("hi")])],
+            files: std::sync::Arc::default(),
             tools: Vec::new().into(),
             max_output_tokens: None,
             user: None,

@@ -10,7 +10,7 @@ async fn answer(user: Option<&str>, arguments: Value) -> Value {
     let toolbox = Toolbox::default().with(BashExec).unwrap();
     let context = tests::context(user);
     let end = toolbox.call("bash_exec", context.clone(), arguments).await;
-    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context) else { panic!("it answers") };
+    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context).await else { panic!("it answers") };
     serde_json::from_str(&text).unwrap()
 }
 

@@ -12,7 +12,7 @@ async fn answer(user: Option<&str>, arguments: Value) -> Value {
     let mut context = tests::context(user);
     context.resources.outbound = outbound("127.0.0.0/8");
     let end = toolbox.call("run_mcp_tool", context.clone(), arguments).await;
-    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context) else { panic!("it answers") };
+    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context).await else { panic!("it answers") };
     serde_json::from_str(&text).unwrap()
 }
 

@@ -17,7 +17,7 @@ async fn fetch_with(arguments: Value) -> Value {
     let mut context = tests::context(None);
     context.resources.outbound = outbound("127.0.0.0/8");
     let end = toolbox.call("web_fetch", context.clone(), arguments).await;
-    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context) else { panic!("it answers") };
+    let ToolOutcome::Output(Value::String(text)) = end.outcome(&context).await else { panic!("it answers") };
     serde_json::from_str(&text).unwrap()
 }
 

@@ -1,0 +1,153 @@
+//! Reads the files of the conversation for a model call: pictures for models that can see, short
+//! texts for all. They are read anew for each call, so that a long turn does not keep them.
+//!
+//! What cannot be read is left out: the message says of each file where it can be had, and the turn
+//! goes on.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use copilot_shared::id::{FileId, UserId};
+use copilot_shared::message::{HistoryMessage, LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, Part, Role};
+use copilot_shared::workspace::{File, Workspaces, is_image, is_text};
+
+use crate::model::files::{AttachedFile, AttachedFiles, Image};
+
+/// Bytes of all pictures of a call; the newest come first.
+const MAX_IMAGES: usize = 24 << 20;
+/// Bytes of all texts of a call; the newest come first.
+const MAX_TEXTS: usize = 128 << 10;
+/// How long all of it may take.
+const READ_WITHIN: Duration = Duration::from_secs(20);
+
+/// Can the model see?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It takes pictures.
+    Seeing,
+    /// It takes text alone.
+    Blind,
+}
+
+/// The files of the conversation that the model is shown.
+pub(super) async fn read(
+    workspaces: &Workspaces,
+    user: Option<&UserId>,
+    history: &[HistoryMessage],
+    sight: Sight,
+) -> AttachedFiles {
+    let ids = newest_first(history);
+    let Some(user) = user.filter(|_| !ids.is_empty()) else { return AttachedFiles::default() };
+    let mut shown = Vec::new();
+    let reading = async {
+        let files = match workspaces.find_all(user, &ids).await {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "attached files could not be looked up");
+                return;
+            }
+        };
+        for (file, kind) in select(files, sight) {
+            shown.extend(read_one(workspaces, &file, kind).await.map(|read| (file.id, read)));
+        }
+    };
+    if tokio::time::timeout(READ_WITHIN, reading).await.is_err() {
+        tracing::warn!("attached files could not be read in time");
+    }
+    shown.into_iter().collect()
+}
+
+fn newest_first(history: &[HistoryMessage]) -> Vec<FileId> {
+    let said = history.iter().rev().filter(|message| message.role == Role::User);
+    let ids = said.flat_map(|message| &message.parts).filter_map(|part| match part {
+        Part::File { id, .. } => Some(*id),
+        _ => None,
+    });
+    ids.collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Image,
+    Text,
+}
+
+/// Those of the files that are shown, within the bounds.
+fn select(files: Vec<File>, sight: Sight) -> Vec<(File, Kind)> {
+    let (mut images, mut texts) = (MAX_IMAGES, MAX_TEXTS);
+    let mut selected = Vec::new();
+    for file in files {
+        let size = usize::try_from(file.size_bytes).unwrap_or(usize::MAX);
+        let (kind, longest, left) = if sight == Sight::Seeing && is_image(&file.mime_type) {
+            (Kind::Image, LARGEST_SHOWN_PICTURE, &mut images)
+        } else if is_text(&file.mime_type) {
+            (Kind::Text, LONGEST_SHOWN_TEXT, &mut texts)
+        } else {
+            continue;
+        };
+        if size <= longest && size <= *left {
+            *left -= size;
+            selected.push((file, kind));
+        }
+    }
+    selected
+}
+
+async fn read_one(workspaces: &Workspaces, file: &File, kind: Kind) -> Option<AttachedFile> {
+    let read = workspaces.read_whole(file, LARGEST_SHOWN_PICTURE).await;
+    let bytes = match read {
+        Ok(bytes) => bytes?,
+        Err(error) => {
+            tracing::warn!(file.id = %file.id, error = &error as &dyn std::error::Error, "an attached file could not be read");
+            return None;
+        }
+    };
+    Some(match kind {
+        Kind::Image => {
+            AttachedFile::Image(Image { mime_type: file.mime_type.clone(), base64: STANDARD.encode(&bytes) })
+        }
+        Kind::Text => AttachedFile::Text(String::from_utf8_lossy(&bytes).into_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copilot_shared::blobs::BlobKey;
+    use copilot_shared::id::WorkspaceId;
+    use copilot_shared::workspace::{FilePath, mime_type_of};
+
+    fn file(name: &str, size: usize) -> File {
+        File {
+            id: FileId::generate(),
+            name: name.into(),
+            path: FilePath::parse(name).unwrap(),
+            mime_type: mime_type_of(name),
+            size_bytes: i64::try_from(size).unwrap(),
+            checksum: [0; 32],
+            created_at: chrono::Utc::now(),
+            blob: BlobKey::new(WorkspaceId::generate(), uuid::Uuid::nil()),
+        }
+    }
+
+    fn names(files: Vec<File>, sight: Sight) -> Vec<String> {
+        select(files, sight).into_iter().map(|(file, _)| file.name).collect()
+    }
+
+    #[test]
+    fn pictures_are_for_those_who_see_and_short_texts_for_all() {
+        let files =
+            || vec![file("a.png", 10), file("b.txt", 10), file("c.pdf", 10), file("d.svg", 10), file("e.json", 10)];
+        assert_eq!(names(files(), Sight::Seeing), ["a.png", "b.txt", "e.json"]);
+        assert_eq!(names(files(), Sight::Blind), ["b.txt", "e.json"]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_the_newest_comes_first() {
+        let files =
+            vec![file("new.png", 15 << 20), file("big.png", 21 << 20), file("old.png", 15 << 20), file("small.png", 1)];
+        assert_eq!(names(files, Sight::Seeing), ["new.png", "small.png"]);
+        assert!(names(vec![file("long.txt", LONGEST_SHOWN_TEXT + 1)], Sight::Seeing).is_empty());
+    }
+}
