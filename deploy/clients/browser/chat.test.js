@@ -1,7 +1,8 @@
 //! The playground as its users meet it: the first visit, chats, reloads, stops, tabs, queues.
 
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, afterEach, describe, test } from 'node:test';
+import { readFile } from 'node:fs/promises';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 
 import { launch, Tab } from '../lib/browser.js';
 import { Copilot } from '../lib/copilot.js';
@@ -159,21 +160,36 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a file goes with a message, or its refusal leaves everything with the user', async () => {
+  test('a file goes with a message, and can be had again', async () => {
     const picker = tab.page.locator('input[type=file]');
     await picker.setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('the plan') });
     await tab.page.getByText('plan.txt').waitFor();
     await tab.send('What does it say?');
-    await tab.page.waitForURL(/session=/);
-    const refused = tab.page.getByRole('alert').getByText('unsupported_part');
-    await refused.or(tab.button('Answer again')).waitFor();
-    if (await refused.isVisible()) {
-      assert.equal(await tab.box.inputValue(), 'What does it say?');
-      await tab.button('Remove plan.txt').click();
-      await tab.box.press('Enter');
-      await tab.settled(1);
-    }
-    assert.equal(await tab.questions.count(), 1);
+    await tab.settled(1);
+    const [saved] = await Promise.all([
+      tab.page.waitForEvent('download'),
+      tab.questions.getByRole('button', { name: 'plan.txt' }).click(),
+    ]);
+    assert.equal(await readFile(await saved.path(), 'utf8'), 'the plan');
+    tab.contented();
+  });
+
+  test('a file that is refused is still the user’s, with the words that went with it', async () => {
+    const picker = tab.page.locator('input[type=file]');
+    await picker.setInputFiles({ name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.from('x') });
+    await tab.page.getByText('empty.txt').waitFor();
+    // As the API answers what it does not take.
+    await tab.page.route('**/stream', (route) =>
+      route.fulfill({ status: 422, json: { code: 'unsupported_part', detail: 'This cannot be taken.' } }),
+    );
+    await tab.send('What does it say?');
+    await tab.page.getByRole('alert').getByText('unsupported_part').waitFor();
+    assert.equal(await tab.box.inputValue(), 'What does it say?');
+    assert.equal(await tab.questions.count(), 0);
+    await tab.page.unroute('**/stream');
+    await tab.button('Remove empty.txt').click();
+    await tab.box.press('Enter');
+    await tab.settled(1);
     tab.contented(/422/);
   });
 

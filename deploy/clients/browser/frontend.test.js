@@ -113,6 +113,7 @@ describe('api/FRONTEND.md', { timeout: 240_000 }, () => {
     assert.match(stdout, /data: \[DONE\]/);
     assert.match(stdout, /^id: [\w-]+:3$/m);
     assert.match(stdout, /^20[04]$/m);
+    assert.match(stdout, /^202\nthe plan$/m);
     assert.match(stdout, /^"reset_cost":\d+$/m);
   });
 

@@ -1,8 +1,10 @@
 // Files of the workspace.
 
+import { Download } from '../page/Download';
 import { bytes } from '../page/numbers';
 
 interface FileRow {
+  file_id: string;
   path: string;
   size_bytes: number;
   mime_type: string;
@@ -12,9 +14,9 @@ export function Files({ files }: { files: FileRow[] }) {
   if (files.length === 0) return <p className="faint">No files.</p>;
   return (
     <ul className="plain">
-      {files.map(({ path, size_bytes, mime_type }) => (
+      {files.map(({ file_id, path, size_bytes, mime_type }) => (
         <li key={path}>
-          <code>{path}</code> <span className="faint">{`${bytes(size_bytes)} · ${mime_type}`}</span>
+          <Download url={`/api/workspace/files/${file_id}/download`} name={path} /> <span className="faint">{`${bytes(size_bytes)} · ${mime_type}`}</span>
         </li>
       ))}
     </ul>
