@@ -168,6 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_comes_again_is_dropped_and_takes_nothing_with_it() {
+        let channel = Channel::new();
+        channel.subscribed();
+        let before = channel.epoch();
+        channel.push(batch(1, 2, 10));
+        channel.push(batch(3, 3, 5));
+        channel.push(batch(1, 2, 10));
+        assert!(matches!(channel.look(1), Found::Frames { frames, next: 4, .. } if frames.len() == 15));
+        assert_eq!(channel.epoch(), before, "viewers need not read the stream again");
+    }
+
+    #[test]
     fn a_hole_is_never_passed_over() {
         let channel = Channel::new();
         channel.subscribed();

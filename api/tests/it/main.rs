@@ -32,6 +32,8 @@ mod process;
 #[cfg(test)]
 mod rate_limit;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
 mod sessions;

@@ -88,6 +88,32 @@ async fn sigterm_cuts_the_streams_and_ends_the_process_cleanly() {
     assert_eq!(status.code(), Some(0));
 }
 
+#[tokio::test]
+async fn readiness_names_the_part_that_is_away() {
+    let services = Services::isolated().await;
+    let ops = free_address();
+    let _process = Process(
+        program()
+            .envs(services.environment())
+            .env("REDIS_URL", "redis://127.0.0.1:1/0")
+            .env("API_LISTEN", free_address())
+            .env("API_OPS_LISTEN", &ops)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let _already_installed = rustls_provider();
+    let http = reqwest::Client::new();
+    eventually("everything but Redis is there", PATIENCE, || async {
+        let answer = http.get(format!("http://{ops}/health/ready")).send().await.ok()?;
+        let is_red = answer.status() == 503;
+        let answer: Value = serde_json::from_str(&answer.text().await.ok()?).ok()?;
+        let down: Vec<&str> = answer["down"].as_array()?.iter().filter_map(Value::as_str).collect();
+        (is_red && down.contains(&"redis") && !down.contains(&"postgres")).then_some(())
+    })
+    .await;
+}
+
 fn rustls_provider() -> Result<(), impl std::fmt::Debug> {
     rustls::crypto::ring::default_provider().install_default()
 }

@@ -79,6 +79,8 @@ async fn a_page_whose_worker_dies_is_fetched_again() {
     let stream = ann.send(&ann.session().await, &format!("Fetch http://{address}/here")).await;
     let is_asked = || async { (asked.load(Ordering::SeqCst) == 1).then_some(()) };
     eventually("the page is asked for", Duration::from_secs(10), is_asked).await;
+    let started = "SELECT count(*) FROM tool_calls WHERE status = 'started'";
+    assert_eq!(system.services.count(started).await, 1, "it is in the ledger before it has any effect");
     system.workers[0].kill().await;
     system.workers[0] = Process::worker(&system.services, &environment).await;
     let chunks = stream.rest().await.chunks();

@@ -12,6 +12,7 @@ use copilot_shared::testing::{Services, eventually};
 use copilot_shared::turn::{Turn, TurnStatus};
 use copilot_shared::usage::TokenUsage;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 
 use crate::system::Process;
 
@@ -202,4 +203,77 @@ async fn a_takeover_reuses_finished_calls_and_makes_those_that_may_be_made() {
         .collect();
     assert_eq!(outputs.len(), 3, "each has one outcome: {outputs:?}");
     assert!(outputs.contains(&("finished", &json!("kept"))), "{outputs:?}");
+}
+
+/// It says nothing, so that no refused append can tell it; only the renewal does.
+#[tokio::test]
+async fn a_silent_attempt_stops_once_the_renewal_finds_its_turn_with_another_worker() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let _worker = Process::worker(&services, &[("WORKER_CONCURRENCY", "1")]).await;
+    let turn = submit(&services, &store, session, &ann, "demo:hang").await;
+    eventually("the model is asked", Duration::from_secs(10), || async {
+        streams.read_fold(turn.id).await.unwrap().filter(|fold| fold.steps_begun() == 1)
+    })
+    .await;
+    let claimed = format!(
+        "UPDATE turns SET attempt = attempt + 1, worker_id = '{}', lease_until = now() + interval '1 hour'",
+        WorkerId::generate()
+    );
+    services.sql(&claimed).await;
+    let other = store.create_session(SessionId::random(), &ann).await.unwrap().id;
+    let next = submit(&services, &store, other, &ann, "demo:tokens=2").await;
+    assert_eq!(ended(&store, &next).await.status, TurnStatus::Completed, "the place of the lost one is free");
+}
+
+/// The broker is quicker than PostgreSQL: it redelivers while the dead worker's lock is still held.
+#[tokio::test]
+async fn a_redelivered_turn_whose_holder_seems_alive_is_looked_at_again() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    let mut first = Process::worker(&services, LONG_LEASE).await;
+    let turn = submit(&services, &store, session, &ann, "demo:hang").await;
+    eventually("the model is asked", Duration::from_secs(10), || async {
+        streams.read_fold(turn.id).await.unwrap().filter(|fold| fold.steps_begun() == 1)
+    })
+    .await;
+    let mut connection = PgConnection::connect(&services.database_url).await.unwrap();
+    let holder: WorkerId = sqlx::query_scalar("SELECT worker_id FROM turns").fetch_one(&mut connection).await.unwrap();
+    // Waits for the lock, and has it the moment that the worker dies.
+    let heir = store.clone();
+    let lock = tokio::spawn(async move { heir.lock_worker(holder).await.unwrap() });
+    eventually("the lock is waited for", Duration::from_secs(5), || async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        (services.count(waiting).await == 1).then_some(())
+    })
+    .await;
+    let _second = Process::worker(&services, LONG_LEASE).await;
+    first.kill().await;
+    let lock = lock.await.unwrap();
+    // A worker that looked only once would have looked by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(lock);
+    eventually("the turn is taken over", Duration::from_secs(15), || async {
+        store.find_turn(session, turn.id).await.unwrap().filter(|row| row.attempt.0 == 2)
+    })
+    .await;
+}
+
+/// Every write of a step finds the server shutting down, twice.
+const SHUTTING_DOWN: &str = "CREATE SEQUENCE tries; \
+    CREATE FUNCTION shut_down() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        IF nextval('tries') % 3 <> 0 THEN RAISE EXCEPTION 'shutting down' USING ERRCODE = '57P01'; END IF; \
+        RETURN NEW; END $$; \
+    CREATE TRIGGER shut_down BEFORE INSERT ON turn_steps FOR EACH ROW EXECUTE FUNCTION shut_down()";
+
+#[tokio::test]
+async fn a_commit_that_postgresql_cannot_take_now_is_made_again_by_the_same_attempt() {
+    let Scene { services, store, streams, ann, session } = scene().await;
+    services.sql(SHUTTING_DOWN).await;
+    let _worker = Process::worker(&services, &[]).await;
+    let says = "demo:tool=calculator,args={\"expression\":\"6*7\"} demo:tokens=3,bytes=4";
+    let turn = submit(&services, &store, session, &ann, says).await;
+    let row = ended(&store, &turn).await;
+    assert_eq!((row.status, row.attempt.0), (TurnStatus::Completed, 1));
+    assert_eq!(said(&replayed(&streams, &turn).await).len(), 12);
+    assert_eq!(services.count("SELECT last_value FROM tries").await, 6);
 }

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod absence;
 mod administration;
 mod analytics;
 mod attempts;

@@ -5,6 +5,7 @@ use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreSettings, SubmitE
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, TurnEnd, TurnStatus};
 use futures_util::future::join_all;
+use sqlx::{Connection, Executor, PgConnection};
 use std::time::Duration;
 
 use crate::setup::{claimed, message, ready, session, step, submit, text, user, waiting};
@@ -197,4 +198,19 @@ async fn a_message_id_is_used_once() {
     store.submit(id, &ann, &NewTurn { message_id, ..message("a") }).await.unwrap();
     let again = store.submit(id, &ann, &NewTurn { message_id, ..message("b") }).await.unwrap_err();
     assert!(matches!(again, SubmitError::MessageIdTaken));
+}
+
+/// The second line: whoever decides what runs next holds the session's row, so that none gets here.
+#[tokio::test]
+async fn the_database_itself_refuses_a_second_turn_of_a_session_that_may_run() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let ann = user("ann");
+    let id = session(&store, &ann).await;
+    ready(&store, id, &ann, "one").await;
+    waiting(&store, id, &ann, "two").await;
+    let mut connection = PgConnection::connect(&services.database_url).await.unwrap();
+    let second = connection.execute("UPDATE turns SET ready_at = now() WHERE ready_at IS NULL").await.unwrap_err();
+    let broken = second.as_database_error().and_then(sqlx::error::DatabaseError::constraint);
+    assert_eq!(broken, Some("turns_one_at_a_time"), "{second}");
 }
