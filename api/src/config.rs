@@ -1,6 +1,7 @@
 //! Settings of the API, from the environment or the command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -52,6 +53,9 @@ pub struct ServeConfig {
     /// Origins whose pages may call the API, comma separated; none if empty
     #[arg(long, env, hide_env_values = true, value_delimiter = ',', default_value = "")]
     pub api_cors_origins: Vec<String>,
+    /// Where the built playground is; without one the API serves all the rest
+    #[arg(long, env, hide_env_values = true, default_value = "api/web/dist")]
+    pub api_web_dir: PathBuf,
     /// Sessions without a token, held by whoever has their claim token
     #[arg(long, env, hide_env_values = true, action = ArgAction::Set, default_value = "false", value_parser = BoolishValueParser::new())]
     pub allow_anonymous_sessions: bool,
@@ -329,6 +333,7 @@ mod tests {
             "API_LISTEN",
             "API_OPS_LISTEN",
             "API_CORS_ORIGINS",
+            "API_WEB_DIR",
             "JWT_VERIFY_KEY",
             "JWT_SIGN_ALGORITHM",
             "JWT_JWKS_URL",

@@ -170,10 +170,11 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Compresses a long JSON answer. Event streams are never touched: a compressor would hold their
+/// Compresses a long answer in JSON, and the playground's scripts and styles. Event streams are never touched: a compressor would hold their
 /// frames back.
 async fn compress(mut response: Response) -> Response {
-    if !response.content_type().is_some_and(|kind| kind.starts_with("application/json")) {
+    const KINDS: [&str; 3] = ["application/json", "text/javascript", "text/css"];
+    if !response.content_type().is_some_and(|kind| KINDS.iter().any(|known| kind.starts_with(known))) {
         return response;
     }
     // A file is sent as it is and as it comes, whatever its type: its ranges are those of its bytes.

@@ -17,3 +17,4 @@ pub mod serve;
 pub mod server;
 pub mod sse;
 pub mod tool_responses;
+pub mod web;

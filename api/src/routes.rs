@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::auth::{Gate, Tickets};
 use crate::edge::{self, AllowTable, Edge};
 use crate::openapi::{self, DocumentError};
+use crate::web::Web;
 
 mod admin;
 mod aliases;
@@ -70,6 +71,8 @@ pub struct Site {
     pub origins: Vec<String>,
     /// Everybody may make tokens, so the playground does.
     pub development_key: bool,
+    /// The playground, if it was built.
+    pub web: Option<Web>,
 }
 
 /// The documented operations.
@@ -108,11 +111,9 @@ pub fn endpoint(site: Site) -> Result<impl Endpoint<Output = Response>, Document
         .nest_no_strip("/api", service)
         .at("/openapi.json", poem::get(json(document)))
         .at("/openapi-3.2.json", poem::get(json(openapi::newest_document()?)))
-        .at("/docs", poem::get(page(docs, DOCS_POLICY)))
-        .at("/", poem::get(playground::endpoint(site.development_key)))
-        .data(site.app)
-        .data(site.gate)
-        .data(tickets);
+        .at("/docs", poem::get(page(docs, DOCS_POLICY)));
+    let routes =
+        playground::routes(routes, site.web, site.development_key).data(site.app).data(site.gate).data(tickets);
     Ok(edge::guarded(routes, Edge::new(site.origins, allow)))
 }
 

@@ -24,6 +24,7 @@ use crate::openapi::DocumentError;
 use crate::relay::Relay;
 use crate::routes::{self, Site};
 use crate::server::{self, Patience};
+use crate::web::{Web, WebError};
 
 /// How long requests in flight have after the streams were cut.
 const LAST_REQUESTS: Duration = Duration::from_secs(8);
@@ -64,6 +65,9 @@ pub enum ServeError {
     /// The OpenAPI document cannot be made.
     #[error(transparent)]
     Document(#[from] DocumentError),
+    /// The playground cannot be read.
+    #[error("API_WEB_DIR")]
+    Web(#[from] WebError),
     /// The server broke.
     #[error("the server broke")]
     Server(#[source] std::io::Error),
@@ -119,7 +123,11 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
         usage: Usage { meter: config.usage.meter(&store, &streams)?, reset: config.reset.terms() },
     };
     let app = App::new(foundations, stop.clone(), lifecycle.tasks.clone());
-    let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development() };
+    let web = Web::load(&config.api_web_dir)?;
+    if web.is_none() {
+        tracing::info!(directory = %config.api_web_dir.display(), "the playground is not built");
+    }
+    let site = Site { app: Arc::new(app), gate, origins, development_key: config.tokens.is_development(), web };
     let listener = server::listen(config.api_listen).map_err(|error| ServeError::Listen(config.api_listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(config.api_listen, error))?;
     tracing::info!(%address, "the API listens");

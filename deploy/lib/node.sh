@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# Node for the client tests: the one that is here if it is new enough, else one from npm's registry.
+# Node for the playground and the tests of clients and browsers: the one that is here if it is new enough, else one from npm's registry.
 # A bare Debian 12 has none, and its own is too old for the released clients; but its npm can fetch a
 # newer one, as a package like any other.
 
 # What is fetched. Both are packages of npm's registry, so no other address need be reached.
 NODE_VERSION=22.23.3
 NPM_VERSION=10.9.9
+WITHOUT_NODE='COPILOT_SKIP_WEB=1 for the playground, COPILOT_SKIP_CLIENTS=1 and COPILOT_SKIP_BROWSER=1 for tests'
 
 # Puts a Node that fits and an npm in the PATH, or says in one sentence what to install.
 ensure_node() {
@@ -13,7 +14,7 @@ ensure_node() {
   local dir=$ROOT/.data/node-$NODE_VERSION
   if [ ! -x "$dir/bin/node" ]; then fetch_node "$dir"; fi
   PATH=$dir/bin:$PATH
-  node_fits || die "the Node of $dir does not run here: install Node 22 and npm, or set COPILOT_SKIP_CLIENTS=1"
+  node_fits || die "the Node of $dir does not run here: install Node 22 and npm, or leave out what needs them ($WITHOUT_NODE)"
 }
 
 node_fits() { command -v npm >/dev/null && node_is_new_enough "$(node --version 2>/dev/null)"; }
@@ -32,9 +33,9 @@ node_is_new_enough() { # vMAJOR.MINOR.PATCH
 
 fetch_node() { # DIR
   local dir=$1 log=$LOG_DIR/node.log machine
-  machine=$(node_machine) || die "npm's registry has no Node for $(uname -m): install Node 22 and npm, or set COPILOT_SKIP_CLIENTS=1"
+  machine=$(node_machine) || die "npm's registry has no Node for $(uname -m): install Node 22 and npm, or leave out what needs them ($WITHOUT_NODE)"
   if ! command -v npm >/dev/null; then
-    can_install || die 'the client tests need Node 22 and npm: install them, or leave these tests out with COPILOT_SKIP_CLIENTS=1'
+    can_install || die "Node 22 and npm are missing: install them, or leave out what needs them ($WITHOUT_NODE)"
     install_packages npm
   fi
   step "Fetching Node $NODE_VERSION with npm (log: $log)"

@@ -17,6 +17,8 @@ ROOT=$(cd "$LIB/../.." && pwd -P)
 . "$LIB/packages.sh"
 # shellcheck source=node.sh
 . "$LIB/node.sh"
+# shellcheck source=chromium.sh
+. "$LIB/chromium.sh"
 # shellcheck source=home.sh
 . "$LIB/home.sh"
 # shellcheck source=postgres.sh

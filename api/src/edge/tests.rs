@@ -20,3 +20,16 @@ fn a_request_id_that_cannot_stand_in_a_log_is_replaced() {
     assert_ne!(id("a b"), "a b");
     assert_ne!(id(&"x".repeat(129)), "x".repeat(129));
 }
+
+#[tokio::test]
+async fn what_is_long_is_compressed_unless_it_is_a_stream() {
+    let coding = async |kind: &str, bytes: usize| {
+        let response = compress(Response::builder().content_type(kind).body("1".repeat(bytes))).await;
+        response.headers().get(header::CONTENT_ENCODING).cloned()
+    };
+    for kind in ["application/json; charset=utf-8", "text/javascript; charset=utf-8", "text/css"] {
+        assert_eq!(coding(kind, WORTH_COMPRESSING + 1).await.unwrap(), "gzip", "{kind}");
+        assert_eq!(coding(kind, WORTH_COMPRESSING).await, None, "{kind}");
+    }
+    assert_eq!(coding("text/event-stream", WORTH_COMPRESSING + 1).await, None);
+}

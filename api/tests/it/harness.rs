@@ -9,6 +9,7 @@ use copilot_api::app::{App, Foundations};
 use copilot_api::auth::{DEVELOPMENT_KEY, Gate, SignAlgorithm, UserRole, sign};
 use copilot_api::relay::Relay;
 use copilot_api::routes::{Site, endpoint};
+use copilot_api::web::Web;
 use copilot_shared::analytics::Analytics;
 use copilot_shared::chunk::{Chunk, Frame};
 use copilot_shared::clock::Clock;
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     /// Instead of the log.
     pub(crate) analytics: Option<Analytics>,
     pub(crate) limits: Limits,
+    /// The playground.
+    pub(crate) web: Option<Web>,
 }
 
 /// How much users may use, and on what terms more.
@@ -307,7 +310,13 @@ impl Api {
             usage,
         };
         let app = App::new(foundations, stop.clone(), TaskTracker::new());
-        let site = Site { app: Arc::new(app), gate: Arc::new(gate), origins: settings.origins, development_key: true };
+        let site = Site {
+            app: Arc::new(app),
+            gate: Arc::new(gate),
+            origins: settings.origins,
+            development_key: true,
+            web: settings.web,
+        };
         let client = TestClient::new(endpoint(site).unwrap().map_to_response().boxed());
         Self { store, streams, windows, stop, client, services }
     }

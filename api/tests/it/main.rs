@@ -26,6 +26,8 @@ mod impersonation;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod playground;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod rate_limit;

@@ -121,6 +121,9 @@ export class Deployment {
       REDIS_PREFIX: `${this.#name}:`,
       RABBITMQ_PREFIX: this.#name,
       SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS),
+      WORKSPACE_DIR: path.join(this.logs, 'workspace'),
+      SANDBOX_DIR: path.join(this.logs, 'sandbox'),
+      API_WEB_DIR: path.join(import.meta.dirname, '../../../api/web/dist'),
       ...this.#overrides,
     };
   }

@@ -1,0 +1,96 @@
+// A conversation that goes on.
+
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
+
+import { focusIfKeyboard } from '../page/focus';
+import type { SessionSummary } from '../sessions/sessions';
+import { wireLog } from '../wire/log';
+import { Announcer } from './Announcer';
+import { Composer } from './Composer';
+import type { Draft } from './draft';
+import type { Conversation } from './load';
+import { Log } from './Log';
+import { Notice } from './Notice';
+import { Queue } from './Queue';
+import { useConversation } from './useConversation';
+import { textOf } from './visible';
+
+interface Props {
+  session: string;
+  summary: SessionSummary | undefined;
+  begins: Conversation;
+  /** The message that the chat was made for. */
+  draft: Draft | undefined;
+  onChange: () => void;
+  onReset: () => void;
+}
+
+const connectionOf = () => wireLog.get().connection;
+
+export function Chat({ session, summary, begins, draft, onChange, onReset }: Props) {
+  const chat = useConversation(session, begins, onChange);
+  const { messages, busy, send, sync, unsent } = chat;
+  const connection = useSyncExternalStore(wireLog.watch, connectionOf);
+  const box = useRef<HTMLTextAreaElement>(null);
+  const [given, setGiven] = useState<Draft>();
+
+  const began = useRef(false);
+  useEffect(() => {
+    if (began.current) return;
+    began.current = true;
+    focusIfKeyboard(box.current);
+    if (draft && begins.messages.length === 0 && !begins.active) void send(draft, 'enqueue');
+  }, [draft, begins, send]);
+
+  useEffect(() => {
+    if (unsent) setGiven(unsent);
+  }, [unsent]);
+
+  // Another tab has sent something, or an answer has ended that nobody here followed.
+  const seen = useRef<string>(undefined);
+  useEffect(() => {
+    const state = summary && `${summary.updated_at} ${summary.is_processing}`;
+    if (state === seen.current) return;
+    const known = seen.current !== undefined;
+    seen.current = state;
+    if (known && !busy) void sync();
+  }, [summary, busy, sync]);
+
+  const onSuggest = useCallback((text: string) => {
+    setGiven({ text, files: [] });
+    box.current?.focus();
+  }, []);
+
+  const last = messages.at(-1);
+  return (
+    <>
+      <Log messages={messages} streaming={busy} onSuggest={onSuggest}>
+        {busy && last?.role !== 'assistant' && <p className="pending faint">{waitingFor(chat.position)}</p>}
+        {busy && connection === 'reconnecting' && (
+          <p className="pending faint" role="status">
+            The connection is lost; the answer goes on. Reconnecting…
+          </p>
+        )}
+        {!busy && last?.role === 'assistant' && (
+          <div className="row after">
+            <button type="button" className="quiet small" onClick={chat.regenerate}>
+              Answer again
+            </button>
+          </div>
+        )}
+      </Log>
+      <Announcer busy={busy} text={last?.role === 'assistant' ? textOf(last) : ''} />
+      <div className="foot">
+        <Queue session={session} queue={chat.queue} attempt={chat.attempt} refresh={chat.refreshQueue} />
+        {chat.problem !== undefined && (
+          <Notice problem={chat.problem} onDismiss={chat.dismiss} onRetry={chat.regenerate} onReset={onReset} />
+        )}
+        <Composer busy={busy} given={given} box={box} onSend={send} onStop={() => void chat.stop()} />
+      </div>
+    </>
+  );
+}
+
+function waitingFor(position: number | undefined): string {
+  return position === undefined ? 'Thinking…' : `Waiting, place ${position}…`;
+}

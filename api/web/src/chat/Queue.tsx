@@ -1,0 +1,62 @@
+// Messages that wait behind the running turn: they can be rewritten and dropped.
+
+import { useState } from 'react';
+
+import { drop, rewrite, type Waiting } from './queue';
+
+interface Props {
+  session: string;
+  queue: Waiting[];
+  attempt: (act: () => Promise<void>) => Promise<boolean>;
+  refresh: () => Promise<void>;
+}
+
+export function Queue({ session, queue, attempt, refresh }: Props) {
+  const [editing, setEditing] = useState<string>();
+  if (queue.length === 0) return null;
+
+  const change = (act: () => Promise<void>) =>
+    attempt(async () => {
+      try {
+        await act();
+      } finally {
+        setEditing(undefined);
+        await refresh();
+      }
+    });
+
+  return (
+    <section className="queue" aria-label="Waiting messages">
+      <h2>Waiting</h2>
+      <ol>
+        {queue.map(({ turn_id: turn, message }) => (
+          <li key={turn}>
+            {editing === turn ? (
+              <form
+                className="row"
+                onSubmit={(event) => {
+                  event.preventDefault();
+                  const text = new FormData(event.currentTarget).get('text');
+                  void change(() => rewrite(session, turn, String(text)));
+                }}
+              >
+                <input name="text" defaultValue={message} aria-label="Waiting message" required autoFocus />
+                <button type="submit">Save</button>
+              </form>
+            ) : (
+              <>
+                <span className="said">{message}</span>
+                <button type="button" className="quiet small" onClick={() => setEditing(turn)}>
+                  Edit
+                </button>
+                <button type="button" className="quiet small" onClick={() => void change(() => drop(session, turn))}>
+                  Drop
+                </button>
+              </>
+            )}
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

@@ -1,0 +1,75 @@
+// The open chat, or a fresh one.
+
+import { useEffect, useState } from 'react';
+
+import { sentenceOf } from '../api/problem';
+import { Chat } from '../chat/Chat';
+import type { Draft } from '../chat/draft';
+import { type Conversation, loadConversation } from '../chat/load';
+import { Welcome } from '../chat/Welcome';
+import type { SessionSummary } from '../sessions/sessions';
+
+interface Props {
+  session: string | undefined;
+  summary: SessionSummary | undefined;
+  /** The message that a chat was made for. */
+  first: { session: string; draft: Draft } | undefined;
+  begin: (draft: Draft) => Promise<void>;
+  onChange: () => void;
+  onReset: () => void;
+}
+
+export function Main({ session, summary, first, begin, onChange, onReset }: Props) {
+  if (session === undefined) {
+    return (
+      <main className="chat" id="main">
+        <Welcome begin={begin} />
+      </main>
+    );
+  }
+  const draft = first?.session === session ? first.draft : undefined;
+  return (
+    <main className="chat" id="main">
+      <Loaded key={session} session={session} summary={summary} draft={draft} onChange={onChange} onReset={onReset} />
+    </main>
+  );
+}
+
+interface LoadedProps {
+  session: string;
+  summary: SessionSummary | undefined;
+  draft: Draft | undefined;
+  onChange: () => void;
+  onReset: () => void;
+}
+
+function Loaded({ session, draft, ...rest }: LoadedProps) {
+  const [begins, setBegins] = useState<Conversation>();
+  const [problem, setProblem] = useState<unknown>();
+  const [tries, setTries] = useState(0);
+
+  useEffect(() => {
+    let wanted = true;
+    setProblem(undefined);
+    loadConversation(session).then(
+      (conversation) => wanted && setBegins(conversation),
+      (error: unknown) => wanted && setProblem(error),
+    );
+    return () => {
+      wanted = false;
+    };
+  }, [session, tries]);
+
+  if (problem !== undefined) {
+    return (
+      <div className="empty" role="alert">
+        <p>{sentenceOf(problem)}</p>
+        <button type="button" onClick={() => setTries(tries + 1)}>
+          Try again
+        </button>
+      </div>
+    );
+  }
+  if (!begins) return <div className="empty" aria-busy="true" />;
+  return <Chat session={session} begins={begins} draft={draft} {...rest} />;
+}
