@@ -137,6 +137,17 @@ impl Services {
         Windows::over(&self.streams())
     }
 
+    /// Host and port of Redis.
+    pub fn redis_address(&self) -> &str {
+        let (before, _database) = self.redis_url.rsplit_once('/').expect("REDIS_URL names a database");
+        before.rsplit_once(['@', '/']).expect("REDIS_URL is an address").1
+    }
+
+    /// `REDIS_URL` with another host and port: of something that stands before Redis.
+    pub fn redis_url_by(&self, address: &str) -> String {
+        self.redis_url.replace(self.redis_address(), address)
+    }
+
     /// A client of this test's Redis, to look at it or to break it from outside.
     pub async fn redis(&self) -> fred::clients::Client {
         use fred::interfaces::ClientLike;

@@ -43,16 +43,14 @@ struct Way {
 impl Way {
     /// The network, and the streams at its other end.
     async fn to_redis(api: &Api) -> (Arc<Self>, Streams) {
-        let (_, rest) = api.services.redis_url.split_once("://").unwrap();
-        let (target, _) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = api.services.redis_url.replace(target, &listener.local_addr().unwrap().to_string());
+        let url = api.services.redis_url_by(&listener.local_addr().unwrap().to_string());
         let way = Arc::new(Self {
             mode: watch::Sender::new(Mode::Passes),
             held: watch::Sender::new(0),
             open: Arc::new(watch::Sender::new(0)),
         });
-        tokio::spawn(Arc::clone(&way).accept(listener, target.to_owned()));
+        tokio::spawn(Arc::clone(&way).accept(listener, api.services.redis_address().to_owned()));
         let prefix = api.services.redis_prefix.clone();
         let streams = Streams::connect(StreamSettings { url, prefix, ttl: Duration::from_mins(1), connections: 2 });
         (way, streams.unwrap())

@@ -38,11 +38,9 @@ async fn way_to(target: String) -> (String, AbortHandle) {
 async fn when_redis_goes_away_after_the_money_the_money_goes_back_once_nothing_can_happen_any_more() {
     let services = Services::isolated().await;
     let (store, here) = (services.store(), services.windows());
-    let (before, database) = services.redis_url.rsplit_once('/').unwrap();
-    let host = before.rsplit_once(['@', '/']).unwrap().1;
-    let (address, way) = way_to(host.to_owned()).await;
+    let (address, way) = way_to(services.redis_address().to_owned()).await;
     let streams = Streams::connect(StreamSettings {
-        url: format!("{}/{database}", before.replace(host, &address)),
+        url: services.redis_url_by(&address),
         prefix: services.redis_prefix.clone(),
         ttl: Duration::from_mins(1),
         connections: 1,
