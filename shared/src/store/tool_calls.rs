@@ -56,21 +56,24 @@ impl Store {
     }
 
     /// Records that tool calls are about to start. What was recorded and has no outcome after a
-    /// crash may have happened.
+    /// crash may have happened. To be asked again after a lost answer: an attempt notes a start once.
     pub async fn start_calls(&self, turn: TurnId, attempt: Attempt, calls: &[ToolCallId]) -> Result<(), Fenced> {
         // The share lock orders this against a claim: either the claimer sees the start, or this
         // sees the claim.
-        let done = sqlx::query(
-            "WITH fence AS (SELECT id FROM turns WHERE id = $1 AND attempt = $2 AND status = 'running' FOR SHARE) \
-             UPDATE tool_calls c SET status = 'started', attempt = $2, started_at = clock_timestamp() FROM fence \
-             WHERE c.turn_id = fence.id AND c.id = ANY ($3) AND c.status <> 'finished'",
+        let started: i64 = sqlx::query_scalar(
+            "WITH fence AS (SELECT id FROM turns WHERE id = $1 AND attempt = $2 AND status = 'running' FOR SHARE), \
+             noted AS (UPDATE tool_calls c SET status = 'started', attempt = $2, started_at = clock_timestamp() FROM fence \
+                 WHERE c.turn_id = fence.id AND c.id = ANY ($3) \
+                   AND (c.status = 'requested' OR c.status = 'started' AND c.attempt <> $2)) \
+             SELECT count(*) FROM fence JOIN tool_calls c ON c.turn_id = fence.id \
+             WHERE c.id = ANY ($3) AND c.status <> 'finished'",
         )
         .bind(turn)
         .bind(attempt)
         .bind(calls)
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        fenced_unless(done.rows_affected() == u64::try_from(calls.len()).unwrap_or(u64::MAX))
+        fenced_unless(usize::try_from(started) == Ok(calls.len()))
     }
 
     /// Records a tool call's outcome, once, and the message that tells the model.

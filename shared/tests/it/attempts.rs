@@ -129,6 +129,10 @@ async fn a_step_with_calls_is_committed_and_its_ledger_followed_to_the_end() {
     let calls = store.calls_of_step(turn.id, 1).await.unwrap();
     assert_eq!(calls.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
     store.start_calls(turn.id, attempt, &[calls[0].id.clone()]).await.unwrap();
+    let noted = "SELECT (extract(epoch FROM max(started_at)) * 1000000)::bigint FROM tool_calls";
+    let first = services.count(noted).await;
+    store.start_calls(turn.id, attempt, &[calls[0].id.clone()]).await.unwrap();
+    assert_eq!(services.count(noted).await, first, "an attempt notes a start once, also if it had to ask again");
     store.finish_call(turn.id, attempt, &calls[0], &ToolOutcome::Output(json!(42))).await.unwrap();
     assert!(store.has_finished_call(turn.id, attempt, &calls[0].id).await.unwrap());
     let again = store.finish_call(turn.id, attempt, &calls[0], &ToolOutcome::Output(json!(43))).await;
