@@ -7,7 +7,7 @@ use std::time::Duration;
 use copilot_shared::analytics::PostHogError;
 use copilot_shared::blobs::BlobError;
 use copilot_shared::config::FlagsError;
-use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::lifecycle::{Lifecycle, farewell};
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::payment::Payments;
 use copilot_shared::queue::Publisher;
@@ -139,10 +139,10 @@ pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<()
     if tokio::time::timeout(LAST_REQUESTS, lifecycle.tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
-    events.close().await;
-    publisher.close().await;
-    streams.close().await;
-    store.close().await;
+    farewell("analytics", events.close()).await;
+    farewell("RabbitMQ", publisher.close()).await;
+    farewell("Redis", streams.close()).await;
+    farewell("PostgreSQL", store.close()).await;
     ops_stop.cancel();
     tracing::info!("stopped");
     Ok(())

@@ -6,7 +6,7 @@ use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::blobs::BlobError;
 use copilot_shared::config::FlagsError;
 use copilot_shared::id::{TurnId, WorkerId};
-use copilot_shared::lifecycle::Lifecycle;
+use copilot_shared::lifecycle::{Lifecycle, farewell};
 use copilot_shared::meter::Meter;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
@@ -194,11 +194,11 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let left = drain(&worker, config.turns.grace()).await;
     drained.cancel();
     background.close();
-    background.wait().await;
-    events.close().await;
-    worker.publisher.close().await;
-    worker.streams.close().await;
-    worker.store.close().await;
+    farewell("what runs beside the turns", background.wait()).await;
+    farewell("analytics", events.close()).await;
+    farewell("RabbitMQ", worker.publisher.close()).await;
+    farewell("Redis", worker.streams.close()).await;
+    farewell("PostgreSQL", worker.store.close()).await;
     if left == 0 { Ok(()) } else { Err(WorkerError::Unclean(left)) }
 }
 
