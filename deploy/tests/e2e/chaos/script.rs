@@ -75,7 +75,8 @@ impl Script {
                     wish: Wish::Complete,
                 }
             }
-            _ => Self { message: "demo:error=fatal".into(), steps: vec![Step::default()], wish: Wish::Fail },
+            // A call that says nothing leaves no answer.
+            _ => Self { message: "demo:error=fatal".into(), steps: Vec::new(), wish: Wish::Fail },
         }
     }
 
