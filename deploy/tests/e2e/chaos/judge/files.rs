@@ -1,6 +1,7 @@
 //! The bytes of files: each file has its own, and nothing is left that nobody knows of.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use copilot_shared::testing::Services;
 use sqlx::PgConnection;
@@ -10,7 +11,7 @@ pub async fn findings(services: &Services, connection: &mut PgConnection) -> Vec
     // One that is being deleted, or was given up by a worker that died, may be there or not.
     let loose: BTreeSet<String> = keys(connection, "SELECT blob_key FROM loose_blobs").await;
     let live = keys(connection, "SELECT blob_key FROM workspace_files WHERE deleted_at IS NULL").await;
-    let on_disk = names_in(&services.workspace_dir);
+    let on_disk = keys_in(&services.workspace_dir);
     let missing = live.difference(&on_disk).map(|key| format!("a file has no bytes: {key}"));
     let unknown = on_disk.iter().filter(|key| !live.contains(*key) && !loose.contains(*key));
     missing.chain(unknown.map(|key| format!("bytes belong to no file: {key}"))).collect()
@@ -21,8 +22,14 @@ async fn keys(connection: &mut PgConnection, query: &'static str) -> BTreeSet<St
     keys.into_iter().collect()
 }
 
-fn names_in(directory: &std::path::Path) -> BTreeSet<String> {
+/// A key is the workspace's id and the file's.
+fn keys_in(directory: &Path) -> BTreeSet<String> {
+    let in_workspace = |id: String| names_in(&directory.join(&id)).into_iter().map(move |file| format!("{id}/{file}"));
+    names_in(directory).into_iter().flat_map(in_workspace).collect()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
     // Nobody may have written anything.
-    let Ok(entries) = std::fs::read_dir(directory) else { return BTreeSet::new() };
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
 }
