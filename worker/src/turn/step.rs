@@ -330,42 +330,4 @@ pub(super) fn parse_arguments(text: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn arguments_are_json_or_the_text_itself() {
-        assert_eq!(parse_arguments(""), json!({}));
-        assert_eq!(parse_arguments("{\"a\":1}"), json!({"a": 1}));
-        assert_eq!(parse_arguments("{\"a\":"), json!("{\"a\":"));
-        assert_eq!(parse_arguments("{\"a\":\"x\\u0000y\"}"), json!({"a": "xy"}));
-    }
-
-    #[test]
-    fn a_name_that_a_model_made_up_is_one_that_providers_take_back() {
-        assert_eq!(tool_name("web_fetch"), "web_fetch");
-        assert_eq!(tool_name("functions.web fetch"), "functions_web_fetch");
-        assert_eq!(tool_name("é".repeat(100).as_str()), "_".repeat(64));
-        assert_eq!(tool_name(""), "_");
-    }
-
-    #[test]
-    fn what_was_said_is_charged_although_the_provider_had_not_counted_it() {
-        let mut call = ModelCall::new();
-        let begun = TokenUsage { prompt: 500, completion: 1, ..TokenUsage::default() };
-        call.reported = Some(begun);
-        call.said_bytes = 32_000;
-        let stopped = call.usage(0, false);
-        assert_eq!((stopped.prompt, stopped.completion, stopped.estimated), (500, 8_000, true));
-        assert_eq!(call.usage(0, true), begun, "the last word is the provider's");
-        call.reported = Some(TokenUsage { completion: 9_000, ..begun });
-        assert_eq!(call.usage(0, false).completion, 9_000, "it had counted");
-    }
-
-    #[test]
-    fn a_clean_delta_is_not_copied() {
-        assert!(matches!(printable("héllo\n"), Cow::Borrowed(_)));
-        assert_eq!(printable("a\0b"), "ab");
-    }
-}
+mod tests;
