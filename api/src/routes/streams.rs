@@ -183,13 +183,12 @@ impl StreamRoutes {
         last_event_id: Header<Option<String>>,
         body: SubmitBytes,
     ) -> Result<SubmittedResponse, Refused<Submitting>> {
-        let (turn, position) = match last_event_id.0.filter(|id| !id.is_empty()) {
-            Some(received) => app.standing(id.session.id, received.parse::<Cursor>()?.turn_id).await?,
-            None => {
-                let submission = read_submission(body, key.0).await?;
-                let Accepted { turn, position, .. } = app.answer(&id.session, &id.caller, submission).await?;
-                (turn, position)
-            }
+        let (turn, position) = if let Some(received) = last_event_id.0.filter(|id| !id.is_empty()) {
+            app.standing(id.session.id, received.parse::<Cursor>()?.turn_id).await?
+        } else {
+            let submission = read_submission(body, key.0).await?;
+            let Accepted { turn, position, .. } = app.answer(&id.session, &id.caller, submission).await?;
+            (turn, position)
         };
         let response = SubmitResponse { turn_id: turn.id.0, status: turn.status.into(), position };
         Ok(SubmittedResponse::Accepted(Json(response)))
