@@ -264,7 +264,7 @@ async fn judge(stage: &Stage, begun: Vec<Begun>, effects: impl Fn(&Row) -> usize
 
 async fn outside_waits(stage: &Stage, requests: usize) {
     eventually("so many requests wait outside", Duration::from_secs(20), || async {
-        (stage.outside.server.waiting() == requests).then_some(())
+        (stage.outside.waiting() == requests).then_some(())
     })
     .await;
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use poem::http::StatusCode;
@@ -45,43 +44,21 @@ pub struct Witness {
     task: JoinHandle<()>,
 }
 
-type Answerer = Box<dyn Fn(&Seen) -> Reply + Send + Sync>;
-
+#[derive(Debug)]
 struct Script {
     replies: Mutex<VecDeque<Reply>>,
-    then: Answerer,
+    then: Reply,
     seen: Mutex<Vec<Seen>>,
-    waiting: AtomicUsize,
-}
-
-impl std::fmt::Debug for Script {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Script").field("seen", &self.seen).field("waiting", &self.waiting).finish_non_exhaustive()
-    }
 }
 
 impl Witness {
     /// Answers the first requests with `replies`, in order, and all later ones with `then`.
     pub async fn start(replies: Vec<Reply>, then: Reply) -> Self {
-        Self::listening(replies, Box::new(move |_| then.clone())).await
-    }
-
-    /// Answers each request by what it says.
-    pub async fn answering(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listening(Vec::new(), Box::new(answer)).await
-    }
-
-    async fn listening(replies: Vec<Reply>, then: Answerer) -> Self {
         let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a free port");
         let local = acceptor.local_addr();
         let address: &SocketAddr = local.first().and_then(|address| address.as_socket_addr()).expect("an address");
         let url = format!("http://{address}");
-        let script = Arc::new(Script {
-            replies: Mutex::new(replies.into()),
-            then,
-            seen: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-        });
+        let script = Arc::new(Script { replies: Mutex::new(replies.into()), then, seen: Mutex::default() });
         let serving = Server::new_with_acceptor(acceptor).run(Stand(Arc::clone(&script)));
         let task = tokio::spawn(async move { serving.await.expect("the witness must serve") });
         Self { url, script, task }
@@ -90,11 +67,6 @@ impl Witness {
     /// What it was asked so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.script.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Requests that get no answer, and whose clients are still there.
-    pub fn waiting(&self) -> usize {
-        self.script.waiting.load(Ordering::SeqCst)
     }
 }
 
@@ -113,35 +85,14 @@ impl Endpoint for Stand {
         let path = request.uri().path().to_owned();
         let text = request.take_body().into_string().await.unwrap_or_default();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        let seen = Seen { path, body };
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { path, body });
         let reply = self.0.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let reply = reply.unwrap_or_else(|| (self.0.then)(&seen));
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
-        match reply {
+        match reply.unwrap_or_else(|| self.0.then.clone()) {
             Reply::Answer(status, content_type, body) => {
                 let status = StatusCode::from_u16(status).expect("a status");
                 Ok(Response::builder().status(status).content_type(content_type).body(body))
             }
-            Reply::Hang => {
-                let _until_the_client_is_gone = Waiting::new(&self.0.waiting);
-                std::future::pending().await
-            }
+            Reply::Hang => std::future::pending().await,
         }
-    }
-}
-
-/// Counts as long as it lives.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

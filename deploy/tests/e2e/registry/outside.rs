@@ -2,49 +2,116 @@
 //! server, and Linear. All but the model can be held, so that a call stands still in its middle.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use copilot_shared::testing::{Reply, Seen, Witness};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
+use crate::provider::is_complete;
+
+/// The server. It lives as long as the test's runtime.
 pub struct Outside {
-    pub server: Witness,
-    held: Arc<AtomicBool>,
+    pub url: String,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: AtomicBool,
+    waiting: AtomicUsize,
+    seen: Mutex<Vec<Value>>,
+}
+
+enum Reply {
+    Answer(u16, &'static str, String),
+    /// Nothing, until the client is gone.
+    Hang,
+}
+
+impl Reply {
+    fn status(status: u16) -> Self {
+        Self::Answer(status, "text/plain", String::new())
+    }
 }
 
 impl Outside {
     pub async fn start() -> Self {
-        let held = Arc::new(AtomicBool::new(false));
-        let switch = Arc::clone(&held);
-        let server = Witness::answering(move |seen| answer(seen, switch.load(Ordering::SeqCst))).await;
-        Self { server, held }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let state = Arc::clone(&shared);
+                // A client that goes away is what some tests are about.
+                tokio::spawn(async move { serve(socket, &state).await });
+            }
+        });
+        Self { url, state }
     }
 
     /// Answers nothing from now on, or does again.
     pub fn hold(&self, held: bool) {
-        self.held.store(held, Ordering::SeqCst);
+        self.state.held.store(held, Ordering::SeqCst);
+    }
+
+    /// Requests that get no answer, and whose clients are still there.
+    pub fn waiting(&self) -> usize {
+        self.state.waiting.load(Ordering::SeqCst)
     }
 
     /// The tools that the model was told of.
     pub fn offered(&self) -> BTreeSet<String> {
-        let seen = self.server.seen();
-        let bodies = seen.iter().filter_map(|seen| seen.body["tools"].as_array());
-        bodies.flatten().map(|tool| tool["function"]["name"].as_str().unwrap().to_owned()).collect()
+        let seen = self.state.seen.lock().unwrap();
+        let tools = seen.iter().filter_map(|body| body["tools"].as_array()).flatten();
+        tools.map(|tool| tool["function"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// How often a tool of the MCP server was called.
     pub fn mcp_calls(&self) -> usize {
-        self.server.seen().iter().filter(|seen| seen.body["method"] == "tools/call").count()
+        self.state.seen.lock().unwrap().iter().filter(|body| body["method"] == "tools/call").count()
     }
 }
 
-fn answer(seen: &Seen, held: bool) -> Reply {
-    match seen.path.as_str() {
-        "/v1/chat/completions" => model(&seen.body),
+async fn serve(mut socket: TcpStream, state: &State) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !is_complete(&request) {
+        if socket.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    let request = String::from_utf8_lossy(&request);
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let body = request.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
+    let body: Value = body.unwrap_or_default();
+    let reply = answer(path, &body, state.held.load(Ordering::SeqCst));
+    state.seen.lock().unwrap().push(body);
+    let (status, kind, body) = match reply {
+        Reply::Answer(status, kind, body) => (status, kind, body),
+        Reply::Hang => {
+            state.waiting.fetch_add(1, Ordering::SeqCst);
+            let gone = socket.read(&mut [0]).await;
+            state.waiting.fetch_sub(1, Ordering::SeqCst);
+            return gone.map(|_| ());
+        }
+    };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status} So\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await?;
+    socket.write_all(body.as_bytes()).await?;
+    socket.shutdown().await
+}
+
+fn answer(path: &str, body: &Value, held: bool) -> Reply {
+    match path {
+        "/v1/chat/completions" => model(body),
         "/page" if !held => Reply::Answer(200, "text/html", "<h1>A page</h1>".into()),
         "/picture" => Reply::Answer(200, "image/png", "PNG".into()),
-        "/mcp" => mcp(&seen.body, held),
+        "/mcp" => mcp(body, held),
         "/page" | "/graphql" if held => Reply::Hang,
         _ => Reply::status(404),
     }

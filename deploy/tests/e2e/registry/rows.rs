@@ -225,7 +225,6 @@ pub const REFUSALS: &[(&str, &str, &str)] = &[
     ("web_fetch", r#"{"url": "file:///etc/passwd"}"#, "url_blocked"),
     ("web_fetch", r#"{"url": "$outside/picture"}"#, "unsupported_content_type"),
     ("bash_exec", r#"{"command": " "}"#, "empty_command"),
-    ("bash_exec", r#"{"command": "a\u0000b"}"#, "invalid_command"),
     ("run_mcp_tool", r#"{"server_url": ""}"#, "missing_url"),
     ("run_mcp_tool", r#"{"server_url": "$outside/mcp?key=1"}"#, "invalid_url"),
     ("run_mcp_tool", r#"{"server_url": "http://10.0.0.1/mcp"}"#, "url_blocked"),

@@ -39,7 +39,7 @@ impl Stage {
     /// With further settings, which may name the server outside.
     pub async fn start_with(mind: Mind, more: impl Fn(&str) -> Vec<(&'static str, String)>) -> Self {
         let outside = Outside::start().await;
-        let url = &outside.server.url;
+        let url = &outside.url;
         let mut environment = vec![("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned())];
         if mind == Mind::Scripted {
             let settings = [("CHAT_MODEL", "m"), ("CHAT_API_KEY", "k"), ("CHAT_TITLE_MODEL", "off")];
@@ -77,7 +77,7 @@ impl Stage {
             session: self.system.client(0, &format!("of-{}", row.tool)).session().await,
             folder: Uuid::new_v4(),
             other: Uuid::new_v4(),
-            outside: self.outside.server.url.clone(),
+            outside: self.outside.url.clone(),
             more: more.to_owned(),
         };
         let session: SessionId = place.session.parse().unwrap();
@@ -119,7 +119,7 @@ impl Stage {
     /// Waits until PostgreSQL counts so many.
     pub async fn counts(&self, what: &str, query: &str, wanted: usize) {
         let wanted = i64::try_from(wanted).unwrap();
-        eventually(what, Duration::from_secs(20), || async {
+        eventually(&format!("{what}: {wanted}"), Duration::from_secs(20), || async {
             (self.system.services.count(query).await == wanted).then_some(())
         })
         .await;
