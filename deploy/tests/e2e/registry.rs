@@ -3,7 +3,6 @@
 //! The registry is what the model is told of: a new tool without a row fails.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use copilot_shared::chunk::Chunk;
 use copilot_shared::testing::eventually;
@@ -19,7 +18,7 @@ mod stage;
 mod typed;
 
 use rows::{AfterADeath, Effect, Middle, Place, REFUSALS, ROWS, Row};
-use stage::{Mind, Stage};
+use stage::{Mind, PATIENCE, Stage};
 
 /// May this machine be without a sandbox?
 fn sandbox_is_missing(row: &Row, answer: &Value) -> bool {
@@ -121,8 +120,8 @@ const TRIED: &str = "SELECT count(DISTINCT objid) FROM pg_locks WHERE locktype =
 async fn a_worker_that_dies_before_it_could_record_an_outcome_has_its_calls_repeated_where_they_may_be() {
     let mut stage = Stage::start(Mind::Scripted).await;
     stage.system.services.sql(UNRECORDED).await;
-    let begun = begin(&stage, |_| true, "").await;
-    stage.counts("every call was made", TRIED, ROWS.len()).await;
+    let begun = send(&stage, places(&stage, |_| true, "").await).await;
+    stage.counts("every call was made", TRIED, begun.len()).await;
     stage.kill_worker().await;
     stage.system.services.sql("DROP TRIGGER refuse ON tool_calls").await;
     stage.start_worker().await;
@@ -132,24 +131,17 @@ async fn a_worker_that_dies_before_it_could_record_an_outcome_has_its_calls_repe
 /// Statements of the test's own database that wait for a table.
 const HELD: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation' \
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+/// The tools whose work Linear does, where its key is set.
+const TRACKED: [&str; 2] = ["search_feature_requests", "create_feature_request"];
 const STARTED: &str = "SELECT count(*) FROM tool_calls WHERE status = 'started'";
 
 #[tokio::test]
 async fn a_worker_that_dies_in_the_middle_of_a_tool_leaves_nothing_half_done() {
     let mut stage = Stage::start(Mind::Scripted).await;
     stage.outside.hold(true);
-    let held: Vec<&Row> = ROWS.iter().filter(|row| row.middle != Middle::Nowhere).collect();
-    let tables: BTreeSet<&str> = held.iter().filter_map(|row| row.table()).collect();
-    let places = begin_places(&stage, |row| row.middle != Middle::Nowhere, &sleep(63)).await;
-    // Reading goes on; who writes waits in the middle.
-    let lock = format!("LOCK TABLE {} IN SHARE MODE", tables.into_iter().collect::<Vec<_>>().join(", "));
-    let mut holder = PgConnection::connect(&stage.system.services.database_url).await.unwrap();
-    holder.execute("BEGIN").await.unwrap();
-    holder.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
-    let begun = send(&stage, places).await;
-    stage.counts("every call has begun", STARTED, held.len()).await;
-    stage.counts("writers wait", HELD, held.iter().filter(|row| row.table().is_some()).count()).await;
-    outside_waits(&stage, held.iter().filter(|row| row.middle == Middle::Outside).count()).await;
+    let places = places(&stage, |row| row.middle != Middle::Nowhere, &sleep(63)).await;
+    let tables: BTreeSet<&str> = places.iter().filter_map(|(row, _)| row.table()).collect();
+    let (begun, mut holder) = hold(&stage, places, tables).await;
     commands_sleep(63, 1).await;
 
     stage.kill_worker().await;
@@ -168,30 +160,15 @@ async fn a_worker_that_dies_in_the_middle_of_a_tool_leaves_nothing_half_done() {
 
 #[tokio::test]
 async fn a_cancel_in_the_middle_of_a_long_tool_leaves_nothing() {
-    let linear = |url: &str| {
-        vec![
-            ("LINEAR_API_KEY", "lin_api_key".to_owned()),
-            ("LINEAR_TEAM_ID", "team".to_owned()),
-            ("LINEAR_PROJECT_ID", "project".to_owned()),
-            ("LINEAR_API_URL", format!("{url}/graphql")),
-        ]
-    };
-    let stage = Stage::start_with(Mind::Scripted, linear).await;
+    let stage = Stage::with_a_tracker().await;
     stage.outside.hold(true);
-    let tracked = ["search_feature_requests", "create_feature_request"];
     let is_long = |row: &Row| {
         matches!(row.middle, Middle::Outside | Middle::Command | Middle::Table("workspace_files"))
-            || tracked.contains(&row.tool)
+            || TRACKED.contains(&row.tool)
     };
-    let places = begin_places(&stage, is_long, &sleep(64)).await;
-    let (count, files) = (places.len(), files_below(&stage.system.services.workspace_dir));
-    let mut holder = PgConnection::connect(&stage.system.services.database_url).await.unwrap();
-    holder.execute("BEGIN").await.unwrap();
-    holder.execute("LOCK TABLE workspace_files IN SHARE MODE").await.unwrap();
-    let begun = send(&stage, places).await;
-    stage.counts("every call has begun", STARTED, count).await;
-    stage.counts("writers wait", HELD, 2).await;
-    outside_waits(&stage, 4).await;
+    let places = places(&stage, is_long, &sleep(64)).await;
+    let files = files_below(&stage.system.services.workspace_dir);
+    let (begun, mut holder) = hold(&stage, places, BTreeSet::from(["workspace_files"])).await;
     commands_sleep(64, 1).await;
 
     join_all(begun.iter().map(|(_, place, _)| async {
@@ -212,17 +189,20 @@ async fn a_cancel_in_the_middle_of_a_long_tool_leaves_nothing() {
     stage
         .counts("nothing is open in the ledger", "SELECT count(*) FROM tool_calls WHERE status <> 'finished'", 0)
         .await;
-    eventually("no file is left over", Duration::from_secs(10), || async {
-        (files_below(&stage.system.services.workspace_dir) == files).then_some(())
-    })
-    .await;
+    // A file whose row may have been written, as far as its writer knows, is left to the sweep.
+    stage.system.services.sql("UPDATE loose_blobs SET due_at = now()").await;
+    stage.system.services.workspaces(1).sweep().await.unwrap();
+    assert_eq!(files_below(&stage.system.services.workspace_dir), files);
 }
 
 /// A row, its user, and the stream of its turn.
 type Begun = (&'static Row, Place, Stream);
 
-async fn begin_places(stage: &Stage, which: impl Fn(&Row) -> bool, more: &str) -> Vec<(&'static Row, Place)> {
-    join_all(ROWS.iter().filter(|row| which(row)).map(|row| async move { (row, stage.place(row, more).await) })).await
+async fn places(stage: &Stage, which: impl Fn(&Row) -> bool, more: &str) -> Vec<(&'static Row, Place)> {
+    // A machine without a sandbox runs no commands.
+    let excused = std::env::var_os("COPILOT_SKIP_SANDBOX").is_some();
+    let rows = ROWS.iter().filter(|row| which(row) && !(excused && row.middle == Middle::Command));
+    join_all(rows.map(|row| async move { (row, stage.place(row, more).await) })).await
 }
 
 async fn send(stage: &Stage, places: Vec<(&'static Row, Place)>) -> Vec<Begun> {
@@ -233,8 +213,27 @@ async fn send(stage: &Stage, places: Vec<(&'static Row, Place)>) -> Vec<Begun> {
     join_all(sent).await
 }
 
-async fn begin(stage: &Stage, which: impl Fn(&Row) -> bool, more: &str) -> Vec<Begun> {
-    send(stage, begin_places(stage, which, more).await).await
+/// Lets calls begin, and holds them in their middle: those that write to these tables, and those that
+/// wait for an answer from outside. The connection lets the writers go.
+async fn hold(stage: &Stage, places: Vec<(&'static Row, Place)>, tables: BTreeSet<&str>) -> (Vec<Begun>, PgConnection) {
+    let count = places.len();
+    let writers = places.iter().filter(|(row, _)| row.table().is_some_and(|table| tables.contains(table))).count();
+    // Reading goes on.
+    let lock = format!("LOCK TABLE {} IN SHARE MODE", tables.into_iter().collect::<Vec<_>>().join(", "));
+    let mut holder = PgConnection::connect(&stage.system.services.database_url).await.unwrap();
+    holder.execute("BEGIN").await.unwrap();
+    holder.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+    // A page is waited for no longer than 15 s, so it is asked for when all others wait.
+    let (page, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|(row, _)| row.tool == "web_fetch");
+    let mut begun = send(stage, others).await;
+    stage.counts("calls have begun", STARTED, count - 1).await;
+    stage.counts("writers wait", HELD, writers).await;
+    begun.extend(send(stage, page).await);
+    stage.counts("calls have begun", STARTED, count).await;
+    let outside = begun.iter().filter(|(row, ..)| row.middle == Middle::Outside).count();
+    let tracked = if stage.is_tracked { TRACKED.len() } else { 0 };
+    outside_waits(stage, outside + tracked).await;
+    (begun, holder)
 }
 
 /// After a death: each call has one outcome, which is an answer where the call may be repeated, and
@@ -255,15 +254,13 @@ async fn judge(stage: &Stage, begun: Vec<Begun>, effects: impl Fn(&Row) -> usize
                 assert!(outcome.failed && outcome.text.contains("outcome is unknown"), "{}: {outcome:?}", row.tool);
             }
         }
-        if std::env::var_os("COPILOT_SKIP_SANDBOX").is_none() || row.effect != Effect::Line {
-            assert_eq!(stage.effects(&place, row).await, effects(row), "{}", row.tool);
-        }
+        assert_eq!(stage.effects(&place, row).await, effects(row), "{}", row.tool);
     }
-    stage.counts("every turn was taken over", "SELECT count(*) FROM turns WHERE attempt = 2", count).await;
+    stage.counts("every turn was taken over", "SELECT count(*) FROM turns WHERE attempt > 1", count).await;
 }
 
 async fn outside_waits(stage: &Stage, requests: usize) {
-    eventually("so many requests wait outside", Duration::from_secs(20), || async {
+    eventually("so many requests wait outside", PATIENCE, || async {
         (stage.outside.waiting() == requests).then_some(())
     })
     .await;
@@ -288,8 +285,7 @@ async fn commands_sleep(name: u32, count: usize) {
         let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
         lines.filter(|line| String::from_utf8_lossy(line) == wanted).count()
     };
-    eventually("so many commands sleep", Duration::from_secs(20), || async { (running() == count).then_some(()) })
-        .await;
+    eventually("so many commands sleep", PATIENCE, || async { (running() == count).then_some(()) }).await;
 }
 
 fn files_below(directory: &std::path::Path) -> usize {

@@ -15,6 +15,9 @@ use super::typed::Typed;
 use crate::client::{Client, Stream};
 use crate::system::{Process, System};
 
+/// Many turns at once take a while on a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mind {
@@ -28,25 +31,37 @@ pub struct Stage {
     pub system: System,
     pub outside: Outside,
     pub typed: Typed,
+    /// Does the server outside keep what users wish for?
+    pub is_tracked: bool,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Stage {
     pub async fn start(mind: Mind) -> Self {
-        Self::start_with(mind, |_| Vec::new()).await
+        Self::start_with(mind, false).await
     }
 
-    /// With further settings, which may name the server outside.
-    pub async fn start_with(mind: Mind, more: impl Fn(&str) -> Vec<(&'static str, String)>) -> Self {
+    /// A scripted one, where the server outside keeps what users wish for, as Linear does.
+    pub async fn with_a_tracker() -> Self {
+        Self::start_with(Mind::Scripted, true).await
+    }
+
+    async fn start_with(mind: Mind, is_tracked: bool) -> Self {
         let outside = Outside::start().await;
         let url = &outside.url;
-        let mut environment = vec![("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned())];
+        // Leases that lapse in no test: only the broker and the dead worker's lock tell of a death.
+        let mut environment =
+            vec![("OUTBOUND_ALLOW", "127.0.0.0/8".to_owned()), ("TURN_LEASE_SECONDS", "60".to_owned())];
         if mind == Mind::Scripted {
             let settings = [("CHAT_MODEL", "m"), ("CHAT_API_KEY", "k"), ("CHAT_TITLE_MODEL", "off")];
             environment.extend(settings.map(|(name, value)| (name, value.to_owned())));
             environment.push(("CHAT_BASE_URL", format!("{url}/v1")));
         }
-        environment.extend(more(url));
+        if is_tracked {
+            let settings = [("LINEAR_API_KEY", "k"), ("LINEAR_TEAM_ID", "team"), ("LINEAR_PROJECT_ID", "project")];
+            environment.extend(settings.map(|(name, value)| (name, value.to_owned())));
+            environment.push(("LINEAR_API_URL", format!("{url}/graphql")));
+        }
         let borrowed: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let system = System::start_with(1, 1, &borrowed).await;
         let typed = Typed::of(&system).await;
@@ -54,7 +69,7 @@ impl Stage {
         let wish = "INSERT INTO feature_requests (id, title, words) \
             VALUES (gen_random_uuid(), 'A dark mode', to_tsvector('english', 'a dark mode'))";
         system.services.sql(wish).await;
-        Self { system, outside, typed, environment }
+        Self { system, outside, typed, is_tracked, environment }
     }
 
     /// Kills the worker as a power cut would.
@@ -119,7 +134,7 @@ impl Stage {
     /// Waits until PostgreSQL counts so many.
     pub async fn counts(&self, what: &str, query: &str, wanted: usize) {
         let wanted = i64::try_from(wanted).unwrap();
-        eventually(&format!("{what}: {wanted}"), Duration::from_secs(20), || async {
+        eventually(&format!("{what}: {wanted}"), PATIENCE, || async {
             (self.system.services.count(query).await == wanted).then_some(())
         })
         .await;

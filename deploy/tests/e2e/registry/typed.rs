@@ -1,13 +1,18 @@
 //! Holds what tools answer to the OpenAPI document of the running API: the chunk, the JSON in it, and
 //! what the history tells afterwards.
 
+use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Rest};
 use crate::system::System;
 
 /// The schemas of the document.
-pub struct Typed(Value);
+pub struct Typed {
+    components: Value,
+    chunk: Validator,
+    answer: Validator,
+}
 
 /// The outcome of a call as a client gets it.
 #[derive(Debug, Clone)]
@@ -28,27 +33,21 @@ impl Outcome {
 impl Typed {
     pub async fn of(system: &System) -> Self {
         let mut document = system.client(0, "reader").get("/../../openapi-3.2.json").await;
-        Self(document["components"].take())
-    }
-
-    fn demand(&self, schema: &str, value: &Value) {
-        let root = json!({"$ref": format!("#/components/schemas/{schema}"), "components": self.0});
-        let validator = jsonschema::validator_for(&root).unwrap();
-        let faults: Vec<String> =
-            validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
-        assert!(faults.is_empty(), "no {schema}: {faults:?}\n{value:#}");
+        let components = document["components"].take();
+        let (chunk, answer) = (validator(&components, "Chunk"), validator(&components, "ToolResponse"));
+        Self { components, chunk, answer }
     }
 
     /// An answer is what the document says of its type, and has no field that the document does not know.
     pub fn demand_answer(&self, answer: &Value) {
         let kind = answer["type"].as_str().unwrap_or_else(|| panic!("no type: {answer}"));
-        let union = &self.0["schemas"]["ToolResponse"];
+        let union = &self.components["schemas"]["ToolResponse"];
         let name = union["discriminator"]["mapping"][kind].as_str().unwrap_or_else(|| panic!("no such type: {kind}"));
         let name = name.rsplit('/').next().unwrap();
         // The member first: of a union one only learns that nothing fits.
-        self.demand(name, answer);
-        self.demand("ToolResponse", answer);
-        let known = self.0["schemas"][name]["properties"].as_object().unwrap();
+        demand(&validator(&self.components, name), answer);
+        demand(&self.answer, answer);
+        let known = self.components["schemas"][name]["properties"].as_object().unwrap();
         let unknown: Vec<&String> =
             answer.as_object().unwrap().keys().filter(|key| !known.contains_key(*key)).collect();
         assert!(unknown.is_empty(), "{kind} has {unknown:?}, of which the document does not tell");
@@ -80,7 +79,7 @@ impl Typed {
 
     fn outcome(&self, data: &str) -> Option<Outcome> {
         let chunk: Value = serde_json::from_str(data).unwrap();
-        self.demand("Chunk", &chunk);
+        demand(&self.chunk, &chunk);
         let (failed, text) = match chunk["type"].as_str()? {
             "tool-output-available" if chunk["preliminary"] != true => (false, &chunk["output"]),
             "tool-output-error" => (true, &chunk["errorText"]),
@@ -89,4 +88,15 @@ impl Typed {
         let text = text.as_str().unwrap_or_else(|| panic!("no text: {chunk}")).to_owned();
         Some(Outcome { call: chunk["toolCallId"].as_str().unwrap().to_owned(), failed, text })
     }
+}
+
+fn validator(components: &Value, schema: &str) -> Validator {
+    let root = json!({"$ref": format!("#/components/schemas/{schema}"), "components": components});
+    jsonschema::validator_for(&root).unwrap()
+}
+
+fn demand(validator: &Validator, value: &Value) {
+    let faults = validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path()));
+    let faults: Vec<String> = faults.collect();
+    assert!(faults.is_empty(), "{faults:?}\n{value:#}");
 }
