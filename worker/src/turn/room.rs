@@ -87,7 +87,7 @@ impl Attempt {
         let used = self.sum_up().await?;
         prompt.read_history_again(&self.persistence, &self.turn).await?;
         if self.is_too_long(prompt) {
-            let files = attachments::weight(&prompt.history, self.worker.sight) / BYTES_PER_TOKEN;
+            let files = attachments::weight(&prompt.history, self.sight) / BYTES_PER_TOKEN;
             let tokens = self.room.left_beside(files);
             let long = std::mem::take(&mut prompt.history);
             // Counting a long text takes longer than a task may keep its thread.
@@ -101,7 +101,7 @@ impl Attempt {
 
     fn is_too_long(&mut self, prompt: &Prompt) -> bool {
         // Files are not in the history, but the model is shown them with it.
-        let overhead = prompt.overhead(&self.worker) + attachments::weight(&prompt.history, self.worker.sight);
+        let overhead = prompt.overhead(&self.worker) + attachments::weight(&prompt.history, self.sight);
         self.room.is_exceeded_by(&prompt.history, overhead)
     }
 
