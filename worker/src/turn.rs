@@ -246,7 +246,7 @@ impl Attempt {
                 continue;
             }
             if tries > 0 && step.found_no_room() {
-                self.room.halve(&prompt.history);
+                self.halve_room(prompt).await?;
                 continue;
             }
             step.usage += used;
