@@ -1,6 +1,7 @@
 //! What answers look like (`usage-tools.md` §4.5, with what this API adds).
 
 use chrono::{DateTime, Utc};
+use copilot_shared::message::{Part, text_of};
 use copilot_shared::session::Session;
 use copilot_shared::store::{ActiveTurn, QueuedMessage, SessionSummary};
 use copilot_shared::turn::Turn;
@@ -204,7 +205,24 @@ pub(super) struct Waiting {
     position: i64,
     /// What it says.
     message: String,
+    /// What goes with it.
+    files: Vec<WaitingFile>,
     created_at: DateTime<Utc>,
+}
+
+/// A file that goes with a message that waits.
+#[derive(Debug, Object)]
+#[oai(rename = "QueuedFile")]
+pub(super) struct WaitingFile {
+    file_id: Uuid,
+    /// What it is called.
+    name: String,
+    /// Its type.
+    mime_type: String,
+    /// Its size.
+    size_bytes: i64,
+    /// Where it can be downloaded, with the caller's token.
+    download_url: String,
 }
 
 /// What waits behind the running turn.
@@ -338,12 +356,20 @@ impl From<Vec<Turn>> for ListTurnsResponse {
     }
 }
 
+impl WaitingFile {
+    fn of(part: Part) -> Option<Self> {
+        let Part::File { id, name, mime_type, size_bytes } = part else { return None };
+        Some(Self { file_id: id.0, name, mime_type, size_bytes, download_url: super::files::download_url(id) })
+    }
+}
+
 impl From<Vec<QueuedMessage>> for QueueResponse {
     fn from(queue: Vec<QueuedMessage>) -> Self {
         let waiting = |queued: QueuedMessage| Waiting {
             turn_id: queued.turn_id.0,
             position: queued.position,
-            message: queued.message,
+            message: text_of(&queued.parts),
+            files: queued.parts.into_iter().filter_map(WaitingFile::of).collect(),
             created_at: queued.created_at,
         };
         Self { queue: queue.into_iter().map(waiting).collect() }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 
 import { launch, Tab } from '../lib/browser.js';
 import { Copilot } from '../lib/copilot.js';
@@ -12,6 +12,7 @@ import { until } from '../lib/until.js';
 const baseUrl = Copilot.fromEnvironment().baseUrl;
 const LONG = 'demo:tokens=80,rate=16,bytes=5';
 const LENGTH = 400;
+const AT_ONCE = 4;
 const MARKDOWN = `## A heading
 
 **bold**
@@ -25,28 +26,33 @@ const MARKDOWN = `## A heading
 <script>window.harmed = true</script><img src="x" onerror="window.harmed = true"><b onclick="window.harmed = true">b</b>
 [run](javascript:window.harmed=true) ![pixel](https://example.org/pixel.png) <iframe src="https://example.org"></iframe>`;
 
-describe('the playground', { timeout: 240_000 }, () => {
+describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
   let browser;
-  let context;
-  let tab;
 
   before(async () => {
     browser = await launch();
   });
   after(() => browser?.close());
-  beforeEach(async () => {
-    context = await browser.newContext();
-    tab = await Tab.open(context, baseUrl);
-  });
-  afterEach(() => context?.close());
+
+  /** A test in a tab of its own. Most of its time it waits for words, so several are played at once. */
+  function scene(name, play, options) {
+    test(name, async () => {
+      const context = await browser.newContext(options);
+      try {
+        await play(await Tab.open(context, baseUrl), context);
+      } finally {
+        await context.close();
+      }
+    });
+  }
 
   /** What the page's own user has in the history. */
-  async function history() {
+  async function history(tab) {
     const token = await tab.page.locator('meta[name="development-token"]').getAttribute('content');
     return new Copilot(baseUrl, token).uiMessages(tab.sessionId);
   }
 
-  test('the first visit shows where to begin, and loads nothing from elsewhere', async () => {
+  scene('the first visit shows where to begin, and loads nothing from elsewhere', async (tab) => {
     for (const name of ['Send', 'New chat']) assert.ok(await tab.button(name).isVisible(), name);
     assert.ok(await tab.box.evaluate((box) => box === document.activeElement));
     assert.ok(await tab.page.getByRole('heading', { name: 'What can I do for you?' }).isVisible());
@@ -56,14 +62,14 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a message is answered, with cards for tools, and the chat has a name and an address', async () => {
+  scene('a message is answered, with cards for tools, and the chat has a name and an address', async (tab) => {
     await tab.send('demo:reasoning=5 demo:tool=calculator,args={"expression":"6*7"} demo:tokens=20,bytes=5');
     await tab.settled(1);
     const card = tab.page.getByRole('region', { name: 'Tool calculator' });
     assert.match(await card.textContent(), /6\*7 = 42/);
     assert.equal((await tab.text()).length, 100);
     assert.ok(await tab.page.getByText('Thoughts').isVisible());
-    const [, answer] = await history();
+    const [, answer] = await history(tab);
     assert.equal(await tab.text(), textOf(answer));
     const link = tab.page.locator(`nav a[href="?session=${tab.sessionId}"]`);
     await until('the chat has a name', async () => (await link.textContent()) !== 'New chat');
@@ -72,7 +78,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('what the model writes is drawn as Markdown, and what is dangerous in it is not', async () => {
+  scene('what the model writes is drawn as Markdown, and what is dangerous in it is not', async (tab) => {
     await tab.send(`Say exactly: ${MARKDOWN}`);
     await tab.settled(1);
     const answer = tab.answers.last();
@@ -85,7 +91,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a reload in mid-answer loses nothing', async () => {
+  scene('a reload in mid-answer loses nothing', async (tab) => {
     await tab.send(LONG);
     await tab.grown(60);
     await tab.page.reload();
@@ -97,7 +103,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('Stop stops, and keeps what was said', async () => {
+  scene('Stop stops, and keeps what was said', async (tab) => {
     await tab.send('demo:tokens=10 demo:hang');
     await tab.grown(20);
     await tab.button('Stop').click();
@@ -107,7 +113,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('two tabs show the same, whichever of them speaks', async () => {
+  scene('two tabs show the same, whichever of them speaks', async (tab, context) => {
     await tab.send(LONG);
     await tab.grown(40);
     const other = await Tab.open(context, baseUrl, `/?session=${tab.sessionId}`);
@@ -122,7 +128,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     other.contented();
   });
 
-  test('a message that is sent meanwhile waits, can be rewritten and dropped, and is answered', async () => {
+  scene('a message that is sent meanwhile waits, can be rewritten and dropped, and is answered', async (tab) => {
     await tab.send('demo:tokens=5 demo:hang');
     await tab.grown(10);
     await tab.send('dropped');
@@ -144,7 +150,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a connection that is dropped goes on behind its cursor', async () => {
+  scene('a connection that is dropped goes on behind its cursor', async (tab) => {
     await tab.button('Events').click();
     await tab.send(LONG);
     await tab.grown(40);
@@ -160,7 +166,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a file goes with a message, and can be had again', async () => {
+  scene('a file goes with a message, and can be had again', async (tab) => {
     const picker = tab.page.locator('input[type=file]');
     await picker.setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('the plan') });
     await tab.page.getByText('plan.txt').waitFor();
@@ -174,7 +180,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a file that is refused is still the user’s, with the words that went with it', async () => {
+  scene('a file that is refused is still the user’s, with the words that went with it', async (tab) => {
     const picker = tab.page.locator('input[type=file]');
     await picker.setInputFiles({ name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.from('x') });
     await tab.page.getByText('empty.txt').waitFor();
@@ -193,7 +199,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented(/422/);
   });
 
-  test('everything is reached by keyboard', async () => {
+  scene('everything is reached by keyboard', async (tab) => {
     await tab.page.evaluate(() => {
       document.body.tabIndex = -1;
       document.body.focus();
@@ -209,7 +215,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('a chat is renamed and deleted', async () => {
+  scene('a chat is renamed and deleted', async (tab) => {
     await tab.send('hello');
     await tab.settled(1);
     const row = tab.page.locator('nav li.current');
@@ -227,7 +233,7 @@ describe('the playground', { timeout: 240_000 }, () => {
     tab.contented();
   });
 
-  test('an answer that fails says so, and is asked for again', async () => {
+  scene('an answer that fails says so, and is asked for again', async (tab) => {
     await tab.send('demo:tokens=3 demo:error=fatal');
     await tab.page.getByRole('alert').getByText('provider_error').waitFor();
     assert.ok(await tab.page.getByText('This answer failed').isVisible());

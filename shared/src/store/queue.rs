@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::rows::StoredParts;
 use super::{Store, StoreError};
 use crate::id::{SessionId, TurnId};
-use crate::message::{Part, text_of};
+use crate::message::Part;
 
 /// A message that waits.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub struct QueuedMessage {
     pub turn_id: TurnId,
     /// Its place; 1 is next.
     pub position: i64,
-    /// What it says.
-    pub message: String,
+    /// What it says, and its files.
+    pub parts: Vec<Part>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
 }
@@ -42,7 +42,7 @@ impl Store {
         let queue = rows.into_iter().zip(1..).map(|(row, position)| QueuedMessage {
             turn_id: row.id,
             position,
-            message: text_of(&row.parts.0.0),
+            parts: row.parts.0.0,
             created_at: row.created_at,
         });
         Ok(queue.collect())

@@ -2,6 +2,7 @@
 
 import { useState } from 'react';
 
+import { Download } from '../page/Download';
 import { drop, rewrite, type Waiting } from './queue';
 
 interface Props {
@@ -29,7 +30,7 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
     <section className="queue" aria-label="Waiting messages">
       <h2>Waiting</h2>
       <ol>
-        {queue.map(({ turn_id: turn, message }) => (
+        {queue.map(({ turn_id: turn, message, files }) => (
           <li key={turn}>
             {editing === turn ? (
               <form
@@ -45,6 +46,9 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
               </form>
             ) : (
               <>
+                {files.map(({ file_id, name, download_url }) => (
+                  <Download key={file_id} url={download_url} name={name} />
+                ))}
                 <span className="said">{message}</span>
                 <button type="button" className="quiet small" onClick={() => setEditing(turn)}>
                   Edit

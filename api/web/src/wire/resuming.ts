@@ -22,6 +22,17 @@ export function dropConnections() {
   for (const drop of drops) drop();
 }
 
+let arrivals: (() => void)[] = [];
+
+/** Resolves when the next submit has been answered, or could not be sent. */
+export const nextSubmit = () => new Promise<void>((resolve) => arrivals.push(resolve));
+
+function noteArrival() {
+  const told = arrivals;
+  arrivals = [];
+  for (const tell of told) tell();
+}
+
 const pause = (milliseconds: number, signal: AbortSignal | undefined) =>
   new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
@@ -53,10 +64,22 @@ class Following {
     const dropped = new AbortController();
     this.#drop = () => dropped.abort();
     drops.add(this.#drop);
-    const signal = this.signal ? AbortSignal.any([this.signal, dropped.signal]) : dropped.signal;
     const { url, init } = this.cursor === undefined ? this.first : this.#behind(this.cursor);
     wireLog.note('request', `${init.method ?? 'GET'} ${url}${this.cursor ? `\nLast-Event-ID: ${this.cursor}` : ''}`);
+    if (init.method === 'POST') return this.#submit(url, init, dropped);
+    const signal = this.signal ? AbortSignal.any([this.signal, dropped.signal]) : dropped.signal;
     return fetch(url, { ...init, signal });
+  }
+
+  /** Who looks away from a chat still wants to have said it: only what comes back is given up. */
+  async #submit(url: string, init: RequestInit, dropped: AbortController): Promise<Response> {
+    try {
+      return await fetch(url, { ...init, signal: dropped.signal });
+    } finally {
+      noteArrival();
+      if (this.signal?.aborted) dropped.abort();
+      this.signal?.addEventListener('abort', () => dropped.abort());
+    }
   }
 
   /** There is no connection any more that could be dropped. */
