@@ -1,18 +1,16 @@
 //! The playground as its users meet it: the first visit, chats, reloads, stops, tabs, queues.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { text } from 'node:stream/consumers';
+import { describe } from 'node:test';
 
-import { launch, Tab } from '../lib/browser.js';
-import { Copilot } from '../lib/copilot.js';
+import { Tab } from '../lib/browser.js';
 import { textOf } from '../lib/messages.js';
+import { copilotOf, scenes, SIDE_BY_SIDE } from '../lib/scenes.js';
 import { until } from '../lib/until.js';
 
-const baseUrl = Copilot.fromEnvironment().baseUrl;
 const LONG = 'demo:tokens=80,rate=16,bytes=5';
 const LENGTH = 400;
-const AT_ONCE = 4;
 const MARKDOWN = `## A heading
 
 **bold**
@@ -26,31 +24,8 @@ const MARKDOWN = `## A heading
 <script>window.harmed = true</script><img src="x" onerror="window.harmed = true"><b onclick="window.harmed = true">b</b>
 [run](javascript:window.harmed=true) ![pixel](https://example.org/pixel.png) <iframe src="https://example.org"></iframe>`;
 
-describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
-  let browser;
-
-  before(async () => {
-    browser = await launch();
-  });
-  after(() => browser?.close());
-
-  /** A test in a tab of its own. Most of its time it waits for words, so several are played at once. */
-  function scene(name, play, options) {
-    test(name, async () => {
-      const context = await browser.newContext(options);
-      try {
-        await play(await Tab.open(context, baseUrl), context);
-      } finally {
-        await context.close();
-      }
-    });
-  }
-
-  /** What the page's own user has in the history. */
-  async function history(tab) {
-    const token = await tab.page.locator('meta[name="development-token"]').getAttribute('content');
-    return new Copilot(baseUrl, token).uiMessages(tab.sessionId);
-  }
+describe('the playground', SIDE_BY_SIDE, () => {
+  const scene = scenes();
 
   scene('the first visit shows where to begin, and loads nothing from elsewhere', async (tab) => {
     for (const name of ['Send', 'New chat']) assert.ok(await tab.button(name).isVisible(), name);
@@ -69,7 +44,7 @@ describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
     assert.match(await card.textContent(), /6\*7 = 42/);
     assert.equal((await tab.text()).length, 100);
     assert.ok(await tab.page.getByText('Thoughts').isVisible());
-    const [, answer] = await history(tab);
+    const [, answer] = await (await copilotOf(tab)).uiMessages(tab.sessionId);
     assert.equal(await tab.text(), textOf(answer));
     const link = tab.page.locator(`nav a[href="?session=${tab.sessionId}"]`);
     await until('the chat has a name', async () => (await link.textContent()) !== 'New chat');
@@ -116,7 +91,7 @@ describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
   scene('two tabs show the same, whichever of them speaks', async (tab, context) => {
     await tab.send(LONG);
     await tab.grown(40);
-    const other = await Tab.open(context, baseUrl, `/?session=${tab.sessionId}`);
+    const other = await Tab.open(context, tab.baseUrl, `/?session=${tab.sessionId}`);
     await other.grown(40);
     await Promise.all([tab.settled(1), other.settled(1)]);
     assert.equal(await other.text(), await tab.text());
@@ -131,6 +106,7 @@ describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
   scene('a message that is sent meanwhile waits, can be rewritten and dropped, and is answered', async (tab) => {
     await tab.send('demo:tokens=5 demo:hang');
     await tab.grown(10);
+    // As fast as a user can.
     await tab.send('dropped');
     await tab.send('my word is crab');
     const waiting = tab.page.getByRole('region', { name: 'Waiting messages' }).getByRole('listitem');
@@ -176,7 +152,41 @@ describe('the playground', { timeout: 240_000, concurrency: AT_ONCE }, () => {
       tab.page.waitForEvent('download'),
       tab.questions.getByRole('button', { name: 'plan.txt' }).click(),
     ]);
-    assert.equal(await readFile(await saved.path(), 'utf8'), 'the plan');
+    assert.equal(await text(await saved.createReadStream()), 'the plan');
+    tab.contented();
+  });
+
+  scene('a file waits with its message', async (tab) => {
+    await tab.send('demo:tokens=5 demo:hang');
+    await tab.grown(10);
+    const picker = tab.page.locator('input[type=file]');
+    await picker.setInputFiles({ name: 'plan.txt', mimeType: 'text/plain', buffer: Buffer.from('the plan') });
+    await tab.button('Remove plan.txt').waitFor();
+    await tab.button('Send').click();
+    const waiting = tab.page.getByRole('region', { name: 'Waiting messages' });
+    await waiting.getByRole('button', { name: 'plan.txt' }).waitFor();
+    await tab.button('Stop').click();
+    await tab.settled(2);
+    assert.ok(await tab.questions.last().getByRole('button', { name: 'plan.txt' }).isVisible());
+    tab.contented();
+  });
+
+  scene('who looks at another chat at once has said it all the same', async (tab) => {
+    await tab.send('hello');
+    await tab.settled(1);
+    const { sessionId } = tab;
+    // The answer to the submit comes late, and nobody waits for it any more.
+    await tab.page.route('**/stream', async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await route.continue();
+    });
+    await tab.send('demo:tokens=3');
+    await tab.button('New chat').click();
+    await tab.page.getByRole('heading', { name: 'What can I do for you?' }).waitFor();
+    const copilot = await copilotOf(tab);
+    await until('it is answered', async () => (await copilot.uiMessages(sessionId)).length === 4);
+    await tab.page.goBack();
+    await tab.settled(2);
     tab.contented();
   });
 

@@ -24,6 +24,10 @@ export class Copilot {
     return this.fetch(path, { method: 'POST', headers, body: JSON.stringify(body), ...init });
   }
 
+  put(path, body) {
+    return this.fetch(path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  }
+
   async #json(response) {
     const text = await response.text();
     assert.ok(response.ok, `${response.status} of ${response.url}: ${text}`);
