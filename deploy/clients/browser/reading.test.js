@@ -44,14 +44,14 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
       await until('it is answered', async () => (await copilot.turn(sessionId, turn)).status === 'completed');
     }
     await tab.page.reload();
-    await tab.settled((await tab.answers.count()) || 1);
+    await tab.button('Answer again').waitFor();
     const first = tab.questions.getByText('the very first');
     assert.equal(await first.count(), 0);
     const log = tab.page.getByRole('log');
     assert.ok(await log.evaluate(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 2));
     // What is being read stays where it is while more comes in front of it.
     const top = tab.answers.first();
-    await log.evaluate((box) => box.scrollTo({ top: 500 }));
+    await log.evaluate((box) => box.scrollTo({ top: 300 }));
     const before = await tab.answers.count();
     const marked = await top.evaluateHandle((article) => article);
     const was = await marked.evaluate((article) => article.getBoundingClientRect().top);
@@ -116,7 +116,7 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
         const title = call.split(',')[0].replaceAll('_', ' ');
         const text = texts.find((candidate) => candidate.startsWith(title));
         assert.match(text ?? `no card: ${title}`, pattern);
-        assert.doesNotMatch(text, /[{}]/, title);
+        assert.doesNotMatch(text, /"type":|\{"/, title);
       }
     };
     await tab.send(`${calls(MORE_CARDS).join(' ')} demo:tokens=3`);

@@ -16,6 +16,7 @@ import { Questions } from './Questions';
 import type { Response, ToolResponse } from './response';
 import { SearchResults } from './SearchResults';
 import { Setup } from './Setup';
+import { Sheet } from './Sheet';
 import { Terminal } from './Terminal';
 import { Todos } from './Todos';
 import { Understanding } from './Understanding';
@@ -49,7 +50,7 @@ export function bodyOf(response: ToolResponse, onSuggest: (text: string) => void
     case 'doc_search_results':
       return <SearchResults response={response} />;
     case 'doc_page':
-      return <Page title={response.title} url={response.doc_url ?? undefined} content={response.content} />;
+      return <Sheet title={response.title} url={response.doc_url ?? undefined} content={response.content} />;
     case 'web_fetch':
       return <Page title={`${response.status_code}`} url={response.url} content={response.content} />;
     case 'workspace_file_list':
@@ -80,7 +81,7 @@ export function bodyOf(response: ToolResponse, onSuggest: (text: string) => void
     case 'mcp_tool_output':
       return <McpOutput response={response} />;
     case 'mcp_guide':
-      return <Page title="Guide" url={undefined} content={response.content} />;
+      return <Sheet title="How to use MCP servers" url={undefined} content={response.content} />;
     case 'setup_requirements':
       return <Setup response={response} onSuggest={onSuggest} />;
     case 'understanding_updated':
