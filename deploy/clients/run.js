@@ -40,9 +40,12 @@ tests = startTests({
   TOKEN: deployment.token('clients'),
   ...(browser && {
     BROWSER: browser.wsEndpoint(),
-    ADMIN_TOKEN: deployment.token('admin', 'admin'),
-    BEGGAR_TOKEN: deployment.token('beggar'),
-    MANY_TOKEN: deployment.token('collector'),
+    TOKENS: JSON.stringify({
+      admin: deployment.token('admin', 'admin'),
+      beggar: deployment.token('beggar'),
+      collector: deployment.token('collector'),
+      handyman: deployment.token('handyman'),
+    }),
   }),
 });
 const [status] = await once(tests, 'exit');

@@ -1,37 +1,27 @@
 //! The playground at the end of what its user may use.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe } from 'node:test';
 
-import { launch, Tab } from '../lib/browser.js';
 import { Copilot } from '../lib/copilot.js';
 import { sameDayFor } from '../lib/day.js';
+import { scenes, tokens, WITH_TOKENS } from '../lib/scenes.js';
 
-const { BASE_URL, BEGGAR_TOKEN, ADMIN_TOKEN } = process.env;
-const skip = ADMIN_TOKEN ? false : 'ADMIN_TOKEN and BEGGAR_TOKEN are not set; deploy/clients/run --browser sets them';
 /** Longer than this test has ever taken. */
 const SECONDS = 120;
 
-describe('the playground at a limit', { skip, timeout: 2 * SECONDS * 1000 }, () => {
-  let browser;
+describe('the playground at a limit', { timeout: 2 * SECONDS * 1000, ...WITH_TOKENS }, () => {
+  const scene = scenes();
 
-  before(async () => {
-    browser = await launch();
-  });
-  after(() => browser?.close());
-
-  test('who has used up the day is told, pays for another one, and goes on', async () => {
+  scene('who has used up the day is told, pays for another one, and goes on', async (tab) => {
     // Any answer uses up such a day.
-    const { sub } = JSON.parse(Buffer.from(BEGGAR_TOKEN.split('.')[1], 'base64url'));
-    const admin = new Copilot(BASE_URL, ADMIN_TOKEN);
-    const { status } = await admin.put(`/api/copilot/admin/rate_limit/${sub}`, { daily_token_limit: 1 });
-    assert.equal(status, 200);
+    const admin = new Copilot(tab.baseUrl, tokens.admin);
+    const limited = await admin.put('/api/copilot/admin/rate_limit/beggar', { daily_token_limit: 1 });
+    assert.equal(limited.status, 200);
     // What is used up is used up until midnight, UTC.
     await sameDayFor(SECONDS);
 
-    const context = await browser.newContext();
-    const tab = await Tab.open(context, BASE_URL);
-    await tab.signIn(BEGGAR_TOKEN);
+    await tab.signIn(tokens.beggar);
 
     await tab.send('hello');
     await tab.settled(1);
@@ -55,6 +45,5 @@ describe('the playground at a limit', { skip, timeout: 2 * SECONDS * 1000 }, () 
     await dialog.waitFor({ state: 'detached' });
     assert.equal(await tab.box.inputValue(), 'and more');
     tab.contented(/429|402/);
-    await context.close();
   });
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 
-import { copilotOf, scenes, SIDE_BY_SIDE } from '../lib/scenes.js';
+import { copilotOf, scenes, SIDE_BY_SIDE, tokens, WITH_TOKENS } from '../lib/scenes.js';
 import { until } from '../lib/until.js';
 
 /** An answer of many rows. */
@@ -73,7 +73,7 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
 
   scene('many chats are listed as far as one scrolls, and seldom asked for', async (tab) => {
     // Another user, whose list is nobody else's.
-    await tab.signIn(process.env.MANY_TOKEN);
+    await tab.signIn(tokens.collector);
     const copilot = await copilotOf(tab);
     const made = [];
     for (let n = 0; n < CHATS; n += 1) made.push(await copilot.createSession());
@@ -99,9 +99,11 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
     await tab.page.waitForTimeout(4000);
     assert.ok(asked <= 2, `asked for ${asked} times in 4 s`);
     tab.contented();
-  });
+  }, WITH_TOKENS);
 
   scene('each tool has a card of its type', async (tab) => {
+    // What one learns of the development user, others would be asked about.
+    await tab.signIn(tokens.handyman);
     const calls = (cards) => Object.keys(cards).map((call) => `demo:tool=${call}`);
     const check = async (cards, answer) => {
       const shown = tab.answers.nth(answer).getByRole('region', { name: /^Tool / });
@@ -133,5 +135,5 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
     await tab.button('Take this goal').click();
     assert.equal(await tab.box.inputValue(), 'A list of crabs');
     tab.contented();
-  });
+  }, WITH_TOKENS);
 });

@@ -69,7 +69,7 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
             The connection is lost; the answer goes on. Reconnecting…
           </p>
         )}
-        {!busy && last?.role === 'assistant' && (
+        {!busy && last?.role === 'assistant' && chat.problem === undefined && (
           <div className="row after">
             <button type="button" className="quiet small" onClick={chat.regenerate}>
               Answer again

@@ -35,6 +35,9 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
             {editing === turn ? (
               <form
                 className="row"
+                onKeyDown={({ key }) => {
+                  if (key === 'Escape') setEditing(undefined);
+                }}
                 onSubmit={(event) => {
                   event.preventDefault();
                   const text = new FormData(event.currentTarget).get('text');
@@ -43,17 +46,29 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
               >
                 <input name="text" defaultValue={message} aria-label="Waiting message" required autoFocus />
                 <button type="submit">Save</button>
+                <button type="button" className="quiet" onClick={() => setEditing(undefined)}>
+                  Cancel
+                </button>
               </form>
             ) : (
               <>
-                {files.map(({ file_id, name, download_url }) => (
-                  <Download key={file_id} url={download_url} name={name} />
-                ))}
+                {files.length > 0 && (
+                  <span className="files">
+                    {files.map(({ file_id, name, download_url }) => (
+                      <Download key={file_id} url={download_url} name={name} />
+                    ))}
+                  </span>
+                )}
                 <span className="said">{message}</span>
-                <button type="button" className="quiet small" onClick={() => setEditing(turn)}>
+                <button type="button" className="quiet small" aria-label={`Edit ${message}`} onClick={() => setEditing(turn)}>
                   Edit
                 </button>
-                <button type="button" className="quiet small" onClick={() => void change(() => drop(session, turn))}>
+                <button
+                  type="button"
+                  className="quiet small"
+                  aria-label={`Drop ${message}`}
+                  onClick={() => void change(() => drop(session, turn))}
+                >
                   Drop
                 </button>
               </>

@@ -29,8 +29,8 @@ export function FileContent({ response }: { response: Response<'workspace_file_c
   const text = textOf(response);
   return (
     <>
-      <p>
-        <Download url={`/api/workspace/files/${response.file_id}/download`} name={response.path} />{' '}
+      <p title={response.path}>
+        <Download url={`/api/workspace/files/${response.file_id}/download`} name={response.name} />{' '}
         <span className="faint">{response.mime_type}</span>
       </p>
       {text && <Beginning text={text} />}
