@@ -7,7 +7,7 @@ import { launch, Tab } from '../lib/browser.js';
 import { Deployment } from '../lib/deployment.js';
 
 const skip = process.env.COPILOT_BIN_DIR ? false : 'COPILOT_BIN_DIR is not set; only processes of ours may be killed';
-const LONG = 'demo:tokens=80,rate=20,bytes=5';
+const LONG = 'demo:tokens=80,rate=8,bytes=5';
 const LENGTH = 400;
 /** What Chromium itself says of a server that is away. */
 const AWAY = /Failed to load resource: net::ERR_|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;

@@ -29,7 +29,7 @@ const connectionOf = () => wireLog.get().connection;
 
 export function Chat({ session, summary, begins, draft, onChange, onReset }: Props) {
   const chat = useConversation(session, begins, onChange);
-  const { messages, busy, send, sync, attempt, loadEarlier } = chat;
+  const { messages, busy, problem, send, sync, attempt, dismiss, regenerate, loadEarlier } = chat;
   const connection = useSyncExternalStore(wireLog.watch, connectionOf);
   const box = useRef<HTMLTextAreaElement>(null);
   const [suggested, setSuggested] = useState<Draft>();
@@ -59,6 +59,13 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
     box.current?.focus();
   }, []);
 
+  const onRetry = useCallback(() => {
+    // Where the server could not be reached, there may be nothing that failed.
+    if (!(problem instanceof TypeError)) return regenerate();
+    dismiss();
+    void sync();
+  }, [problem, regenerate, dismiss, sync]);
+
   const last = messages.at(-1);
   return (
     <>
@@ -66,12 +73,12 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
         {busy && last?.role !== 'assistant' && <p className="pending faint">{waitingFor(chat.position)}</p>}
         {busy && connection === 'reconnecting' && (
           <p className="pending faint" role="status">
-            The connection is lost; the answer goes on. Reconnecting…
+            The connection is lost, and nothing else. Reconnecting…
           </p>
         )}
-        {!busy && last?.role === 'assistant' && chat.problem === undefined && (
+        {!busy && last?.role === 'assistant' && problem === undefined && (
           <div className="row after">
-            <button type="button" className="quiet small" onClick={chat.regenerate}>
+            <button type="button" className="quiet small" onClick={regenerate}>
               Answer again
             </button>
           </div>
@@ -80,8 +87,8 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
       <Announcer busy={busy} text={last?.role === 'assistant' ? textOf(last) : ''} />
       <div className="foot">
         <Queue session={session} queue={chat.queue} attempt={attempt} refresh={chat.refreshQueue} />
-        {chat.problem !== undefined && (
-          <Notice problem={chat.problem} onDismiss={chat.dismiss} onRetry={chat.regenerate} onReset={onReset} />
+        {problem !== undefined && (
+          <Notice problem={problem} onDismiss={dismiss} onRetry={onRetry} onReset={onReset} />
         )}
         <Composer
           busy={busy}

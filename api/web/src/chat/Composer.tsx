@@ -1,6 +1,6 @@
 // Where a message is written.
 
-import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from 'react';
+import { type KeyboardEvent, type RefObject, useEffect, useLayoutEffect, useRef, useState } from 'react';
 
 import { sentenceOf } from '../api/problem';
 import { AttachButton } from './AttachButton';
@@ -16,10 +16,13 @@ interface Props {
   suggested: Draft | undefined;
   /** Was sent, and not taken. */
   returned?: Draft | undefined;
-  box: Ref<HTMLTextAreaElement>;
+  box: RefObject<HTMLTextAreaElement | null>;
   onSend: (draft: Draft, whenBusy: WhenBusy) => Promise<boolean>;
   onStop: () => void;
 }
+
+/** The browser itself makes the box as high as its text. */
+const GROWS = CSS.supports('field-sizing', 'content');
 
 const EMPTY: Draft = { text: '', files: [] };
 
@@ -38,6 +41,13 @@ export function Composer({ busy, suggested, returned, box, onSend, onStop }: Pro
   useEffect(() => {
     if (returned) setDraft((now) => joined(returned, now));
   }, [returned]);
+
+  useLayoutEffect(() => {
+    const here = box.current;
+    if (!here || GROWS) return;
+    here.style.height = 'auto';
+    here.style.height = `${here.scrollHeight}px`;
+  }, [text, box]);
 
   /** Each after the one before it, as they were written: whoever types fast does not wait for an answer. */
   function send() {

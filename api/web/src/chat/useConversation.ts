@@ -3,7 +3,7 @@
 import { useChat } from '@ai-sdk/react';
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-import { Problem } from '../api/problem';
+import { Problem, Refused } from '../api/problem';
 import { StreamGap } from '../wire/resuming';
 import { type Draft, draftOf } from './draft';
 import type { Conversation } from './load';
@@ -36,7 +36,7 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
     },
     onFinish: () => setPosition(undefined),
     onError: (error) => {
-      if (error instanceof Problem) refused.current();
+      if (error instanceof Refused) refused.current();
     },
   });
   const busy = status === 'submitted' || status === 'streaming';

@@ -1,6 +1,6 @@
 // The page: chats on the left, the open one in the middle, the event stream on the right if wanted.
 
-import { useCallback, useEffect, useState, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
 import { tellTabs, whenTold } from '../api/tabs';
 import { token } from '../api/token';
@@ -38,9 +38,14 @@ function Signed() {
 
   const { refresh: refreshSessions } = sessions;
   const { refresh: refreshUsage } = usage;
+  const soon = useRef<ReturnType<typeof setTimeout>>(undefined);
   const look = useCallback(() => {
-    void refreshSessions();
-    void refreshUsage();
+    // One thing that happens is told by several.
+    clearTimeout(soon.current);
+    soon.current = setTimeout(() => {
+      void refreshSessions();
+      void refreshUsage();
+    }, 100);
   }, [refreshSessions, refreshUsage]);
   const onChange = useCallback(() => {
     look();

@@ -59,7 +59,7 @@ export function Header({ session, title: name, inspecting, menu, onMenu, onInspe
       ) : (
         <h2>
           {session ? (
-            <button type="button" className="quiet" title="Rename" onClick={() => setRenaming(true)}>
+            <button type="button" className="quiet" title="Rename" aria-label={`Rename ${title}`} onClick={() => setRenaming(true)}>
               {title}
             </button>
           ) : (
