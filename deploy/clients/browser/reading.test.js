@@ -50,13 +50,14 @@ describe('the playground with much in it', SIDE_BY_SIDE, () => {
     const log = tab.page.getByRole('log');
     assert.ok(await log.evaluate(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight < 2));
     // What is being read stays where it is while more comes in front of it.
-    const top = tab.answers.first();
-    await log.evaluate((box) => box.scrollTo({ top: 300 }));
     const before = await tab.answers.count();
-    const marked = await top.evaluateHandle((article) => article);
-    const was = await marked.evaluate((article) => article.getBoundingClientRect().top);
+    const top = await tab.answers.first().elementHandle();
+    const was = await log.evaluate((box, article) => {
+      box.scrollTo({ top: 300 });
+      return article.getBoundingClientRect().top;
+    }, top);
     await until('there is more', async () => (await tab.answers.count()) > before);
-    const is = await marked.evaluate((article) => article.getBoundingClientRect().top);
+    const is = await top.evaluate((article) => article.getBoundingClientRect().top);
     assert.ok(Math.abs(is - was) < 5, `${was} ${is}`);
     await until('it is read to its beginning', async () => {
       await log.evaluate((box) => box.scrollTo({ top: 0 }));
