@@ -114,7 +114,10 @@ async fn what_waits_names_its_files() {
     let queue = api.get(format!("{session}/queue")).by("ann").send().await.ok();
     let (waiting, file) = (&queue["queue"][0], &queue["queue"][0]["files"][0]);
     assert_eq!(waiting["message"], "Look");
-    assert_eq!((&file["name"], &file["mime_type"], &file["size_bytes"]), (&json!("a.txt"), &json!("text/plain"), &json!(5)));
+    assert_eq!(
+        (&file["name"], &file["mime_type"], &file["size_bytes"]),
+        (&json!("a.txt"), &json!("text/plain"), &json!(5))
+    );
     assert_eq!(file["file_id"], files(&api).await["files"][0]["file_id"]);
     let url = file["download_url"].as_str().unwrap();
     assert_eq!(api.ask("GET", url).by("ann").send().await.status, 200);
