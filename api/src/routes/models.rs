@@ -1,6 +1,7 @@
 //! What answers look like (`usage-tools.md` §4.5, with what this API adds).
 
 use chrono::{DateTime, Utc};
+use copilot_shared::message::text_of;
 use copilot_shared::session::Session;
 use copilot_shared::store::{ActiveTurn, QueuedMessage, SessionSummary};
 use copilot_shared::turn::Turn;
@@ -345,8 +346,8 @@ impl From<Vec<QueuedMessage>> for QueueResponse {
         let waiting = |queued: QueuedMessage| Waiting {
             turn_id: queued.turn_id.0,
             position: queued.position,
-            message: queued.message,
-            files: queued.files.iter().filter_map(file).collect(),
+            message: text_of(&queued.parts),
+            files: queued.parts.iter().filter_map(file).collect(),
             created_at: queued.created_at,
         };
         Self { queue: queue.into_iter().map(waiting).collect() }

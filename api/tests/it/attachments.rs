@@ -111,6 +111,24 @@ async fn other_urls_and_callers_without_a_workspace_are_refused() {
 }
 
 #[tokio::test]
+async fn what_waits_names_its_files() {
+    let api = Api::start().await;
+    let session = api.session("ann").await;
+    submit(&api, &session, &ui("first", &[], Uuid::new_v4())).await.ok();
+    submit(&api, &session, &ui("Look", &[("a.txt", HELLO)], Uuid::new_v4())).await.ok();
+    let queue = api.get(format!("{session}/queue")).by("ann").send().await.ok();
+    let (waiting, file) = (&queue["queue"][0], &queue["queue"][0]["files"][0]);
+    assert_eq!(waiting["message"], "Look");
+    assert_eq!(
+        (&file["name"], &file["mime_type"], &file["size_bytes"]),
+        (&json!("a.txt"), &json!("text/plain"), &json!(5))
+    );
+    assert_eq!(file["file_id"], files(&api).await["files"][0]["file_id"]);
+    let url = file["download_url"].as_str().unwrap();
+    assert_eq!(api.ask("GET", url).by("ann").send().await.status, 200);
+}
+
+#[tokio::test]
 async fn ids_of_nobody_and_of_others_are_left_out() {
     let api = Api::start().await;
     let (mine, theirs) = (api.session("ann").await, api.session("eve").await);

@@ -13,10 +13,18 @@ function executable() {
   return found;
 }
 
-export function launch() {
+function options() {
   // Chromium's own sandbox refuses root, and /dev/shm is small in containers.
-  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'];
-  return chromium.launch({ executablePath: executable(), args });
+  return { executablePath: executable(), args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] };
+}
+
+/** One browser for several test processes, which find it by BROWSER. Signals are its caller's. */
+export const serveBrowser = () => chromium.launchServer({ ...options(), handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
+
+/** The browser of BROWSER, else one of the caller's own. To close the former is to leave it. */
+export function launch() {
+  const { BROWSER } = process.env;
+  return BROWSER ? chromium.connect(BROWSER) : chromium.launch(options());
 }
 
 /** One tab of the playground. */
@@ -59,6 +67,15 @@ export class Tab {
 
   button(name) {
     return this.page.getByRole('button', { name, exact: true });
+  }
+
+  /** As the user of that token. */
+  async signIn(token) {
+    await this.page.getByText('Developer').click();
+    await this.page.getByRole('textbox', { name: 'Another token' }).fill(token);
+    await this.button('Use').click();
+    const { sub } = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
+    await this.page.getByText(sub).waitFor();
   }
 
   get sessionId() {

@@ -24,6 +24,17 @@ export class Copilot {
     return this.fetch(path, { method: 'POST', headers, body: JSON.stringify(body), ...init });
   }
 
+  put(path, body) {
+    return this.fetch(path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  }
+
+  /** As another device of the user's does. */
+  async rename(id, title) {
+    const headers = { 'content-type': 'application/json' };
+    const path = `/api/chat/sessions/${id}/title`;
+    return this.#json(await this.fetch(path, { method: 'PATCH', headers, body: JSON.stringify({ title }) }));
+  }
+
   async #json(response) {
     const text = await response.text();
     assert.ok(response.ok, `${response.status} of ${response.url}: ${text}`);

@@ -174,8 +174,8 @@ export class Deployment {
     return this.#spawn('copilot-worker', 'run', { WORKER_OPS_LISTEN: ops }, ops);
   }
 
-  token(user) {
-    return this.#call('token', '--user', user).trim();
+  token(user, role = 'user') {
+    return this.#call('token', '--user', user, '--role', role).trim();
   }
 
   /** Ends everything and drops the database; the logs stay until `forgetLogs`. */

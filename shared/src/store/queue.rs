@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::rows::StoredParts;
 use super::{Store, StoreError};
 use crate::id::{SessionId, TurnId};
-use crate::message::{Part, text_of};
+use crate::message::Part;
 
 /// A message that waits.
 #[derive(Debug, Clone)]
@@ -16,10 +16,8 @@ pub struct QueuedMessage {
     pub turn_id: TurnId,
     /// Its place; 1 is next.
     pub position: i64,
-    /// What it says.
-    pub message: String,
-    /// The files that belong to it, as [`Part::File`].
-    pub files: Vec<Part>,
+    /// What it says, and its files.
+    pub parts: Vec<Part>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
 }
@@ -41,15 +39,11 @@ impl Store {
         .bind(session)
         .fetch_all(&self.pool)
         .await?;
-        let queue = rows.into_iter().zip(1..).map(|(row, position)| {
-            let StoredParts(parts) = row.parts.0;
-            QueuedMessage {
-                turn_id: row.id,
-                position,
-                message: text_of(&parts),
-                files: parts.into_iter().filter(|part| matches!(part, Part::File { .. })).collect(),
-                created_at: row.created_at,
-            }
+        let queue = rows.into_iter().zip(1..).map(|(row, position)| QueuedMessage {
+            turn_id: row.id,
+            position,
+            parts: row.parts.0.0,
+            created_at: row.created_at,
         });
         Ok(queue.collect())
     }

@@ -1,6 +1,7 @@
 //! Accepting turns: one runs, the rest wait in order, and nothing is accepted twice.
 
 use copilot_shared::id::{MessageId, TurnId, WorkerId};
+use copilot_shared::message::text_of;
 use copilot_shared::session::Caller;
 use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreSettings, SubmitError, Submitted};
 use copilot_shared::testing::Services;
@@ -57,7 +58,10 @@ async fn turns_of_a_session_run_one_after_another_in_order() {
     assert_eq!(store.position(third.id).await.unwrap(), 2);
     assert_eq!(store.position(first.id).await.unwrap(), 0);
     let queue = store.list_queue(id).await.unwrap();
-    assert_eq!(queue.iter().map(|q| (q.position, q.message.as_str())).collect::<Vec<_>>(), [(1, "two"), (2, "three")]);
+    assert_eq!(
+        queue.iter().map(|q| (q.position, text_of(&q.parts))).collect::<Vec<_>>(),
+        [(1, "two".to_owned()), (2, "three".to_owned())]
+    );
 
     assert!(store.edit_queued(id, second.id, "two, better").await.unwrap());
     assert!(!store.edit_queued(id, first.id, "no longer waits").await.unwrap());

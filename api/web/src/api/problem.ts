@@ -27,7 +27,7 @@ export class Problem extends Error {
     const { detail, code } = (typeof body === 'object' && body !== null ? body : {}) as Body;
     const listed = Array.isArray(detail) ? detail.map(({ msg }) => msg).join('; ') : detail;
     const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
-    return new Problem(
+    return new this(
       response.status,
       code,
       listed || `The server answered ${response.status}.`,
@@ -36,9 +36,12 @@ export class Problem extends Error {
   }
 
   static async read(response: Response): Promise<Problem> {
-    return Problem.of(response, await response.json().catch(() => undefined));
+    return this.of(response, await response.json().catch(() => undefined));
   }
 }
+
+/** A message that was not taken: nobody keeps it but the user. */
+export class Refused extends Problem {}
 
 /** A sentence for people. */
 export function sentenceOf(error: unknown): string {

@@ -29,10 +29,10 @@ const connectionOf = () => wireLog.get().connection;
 
 export function Chat({ session, summary, begins, draft, onChange, onReset }: Props) {
   const chat = useConversation(session, begins, onChange);
-  const { messages, busy, send, sync, unsent } = chat;
+  const { messages, busy, problem, send, sync, attempt, dismiss, regenerate, loadEarlier } = chat;
   const connection = useSyncExternalStore(wireLog.watch, connectionOf);
   const box = useRef<HTMLTextAreaElement>(null);
-  const [given, setGiven] = useState<Draft>();
+  const [suggested, setSuggested] = useState<Draft>();
 
   const began = useRef(false);
   useEffect(() => {
@@ -42,14 +42,12 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
     if (draft && begins.messages.length === 0 && !begins.active) void send(draft, 'enqueue');
   }, [draft, begins, send]);
 
-  useEffect(() => {
-    if (unsent) setGiven(unsent);
-  }, [unsent]);
-
   // Another tab has sent something, or an answer has ended that nobody here followed.
   const seen = useRef<string>(undefined);
   useEffect(() => {
-    const state = summary && `${summary.updated_at} ${summary.is_processing}`;
+    // One that is no longer listed may be gone.
+    if (!summary) return;
+    const state = `${summary.updated_at} ${summary.is_processing}`;
     if (state === seen.current) return;
     const known = seen.current !== undefined;
     seen.current = state;
@@ -57,23 +55,30 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
   }, [summary, busy, sync]);
 
   const onSuggest = useCallback((text: string) => {
-    setGiven({ text, files: [] });
+    setSuggested({ text, files: [] });
     box.current?.focus();
   }, []);
+
+  const onRetry = useCallback(() => {
+    // Where the server could not be reached, there may be nothing that failed.
+    if (!(problem instanceof TypeError)) return regenerate();
+    dismiss();
+    void sync();
+  }, [problem, regenerate, dismiss, sync]);
 
   const last = messages.at(-1);
   return (
     <>
-      <Log messages={messages} streaming={busy} onSuggest={onSuggest}>
+      <Log messages={messages} streaming={busy} onSuggest={onSuggest} onEarlier={loadEarlier}>
         {busy && last?.role !== 'assistant' && <p className="pending faint">{waitingFor(chat.position)}</p>}
         {busy && connection === 'reconnecting' && (
           <p className="pending faint" role="status">
-            The connection is lost; the answer goes on. Reconnecting…
+            The connection is lost, and nothing else. Reconnecting…
           </p>
         )}
-        {!busy && last?.role === 'assistant' && (
+        {!busy && last?.role === 'assistant' && problem === undefined && (
           <div className="row after">
-            <button type="button" className="quiet small" onClick={chat.regenerate}>
+            <button type="button" className="quiet small" onClick={regenerate}>
               Answer again
             </button>
           </div>
@@ -81,11 +86,18 @@ export function Chat({ session, summary, begins, draft, onChange, onReset }: Pro
       </Log>
       <Announcer busy={busy} text={last?.role === 'assistant' ? textOf(last) : ''} />
       <div className="foot">
-        <Queue session={session} queue={chat.queue} attempt={chat.attempt} refresh={chat.refreshQueue} />
-        {chat.problem !== undefined && (
-          <Notice problem={chat.problem} onDismiss={chat.dismiss} onRetry={chat.regenerate} onReset={onReset} />
+        <Queue session={session} queue={chat.queue} attempt={attempt} refresh={chat.refreshQueue} />
+        {problem !== undefined && (
+          <Notice problem={problem} onDismiss={dismiss} onRetry={onRetry} onReset={onReset} />
         )}
-        <Composer busy={busy} given={given} box={box} onSend={send} onStop={() => void chat.stop()} />
+        <Composer
+          busy={busy}
+          suggested={suggested}
+          returned={chat.unsent}
+          box={box}
+          onSend={send}
+          onStop={() => void chat.stop()}
+        />
       </div>
     </>
   );

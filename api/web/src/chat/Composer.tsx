@@ -1,45 +1,63 @@
 // Where a message is written.
 
-import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from 'react';
+import { type KeyboardEvent, type RefObject, useEffect, useLayoutEffect, useRef, useState } from 'react';
 
 import { sentenceOf } from '../api/problem';
 import { AttachButton } from './AttachButton';
 import { Attachments } from './Attachments';
-import type { Draft } from './draft';
+import { type Draft, joined } from './draft';
 import { attach } from './files';
 import type { WhenBusy } from './queue';
 import { WhenToSend } from './WhenToSend';
 
 interface Props {
   busy: boolean;
-  /** Words that were put here by something else than the keyboard. */
-  given: Draft | undefined;
-  box: Ref<HTMLTextAreaElement>;
+  /** Takes the place of what is written. */
+  suggested: Draft | undefined;
+  /** Was sent, and not taken. */
+  returned?: Draft | undefined;
+  box: RefObject<HTMLTextAreaElement | null>;
   onSend: (draft: Draft, whenBusy: WhenBusy) => Promise<boolean>;
   onStop: () => void;
 }
 
+/** The browser itself makes the box as high as its text. */
+const GROWS = CSS.supports('field-sizing', 'content');
+
 const EMPTY: Draft = { text: '', files: [] };
 
-export function Composer({ busy, given, box, onSend, onStop }: Props) {
+export function Composer({ busy, suggested, returned, box, onSend, onStop }: Props) {
   const [draft, setDraft] = useState(EMPTY);
   const [whenBusy, setWhenBusy] = useState<WhenBusy>('enqueue');
   const [trouble, setTrouble] = useState('');
-  const sending = useRef(false);
+  const sent = useRef(Promise.resolve());
   const { text, files } = draft;
   const empty = text.trim() === '' && files.length === 0;
 
   useEffect(() => {
-    if (given) setDraft(given);
-  }, [given]);
+    if (suggested) setDraft(suggested);
+  }, [suggested]);
 
-  async function send() {
-    if (empty || sending.current) return;
-    sending.current = true;
+  useEffect(() => {
+    if (returned) setDraft((now) => joined(returned, now));
+  }, [returned]);
+
+  useLayoutEffect(() => {
+    const here = box.current;
+    if (!here || GROWS) return;
+    here.style.height = 'auto';
+    here.style.height = `${here.scrollHeight}px`;
+  }, [text, box]);
+
+  /** Each after the one before it, as they were written: whoever types fast does not wait for an answer. */
+  function send() {
+    if (empty) return;
     setDraft(EMPTY);
     setTrouble('');
-    if (!(await onSend({ text: text.trim(), files }, whenBusy))) setDraft(draft);
-    sending.current = false;
+    sent.current = sent.current.then(async () => {
+      const accepted = await onSend({ text: text.trim(), files }, whenBusy);
+      if (!accepted) setDraft((now) => joined(draft, now));
+    });
   }
 
   async function add(chosen: readonly File[]) {
@@ -55,7 +73,7 @@ export function Composer({ busy, given, box, onSend, onStop }: Props) {
   function onKeyDown(event: KeyboardEvent) {
     if (event.key !== 'Enter' || event.shiftKey || event.nativeEvent.isComposing) return;
     event.preventDefault();
-    void send();
+    send();
   }
 
   return (
@@ -63,7 +81,7 @@ export function Composer({ busy, given, box, onSend, onStop }: Props) {
       className="composer"
       onSubmit={(event) => {
         event.preventDefault();
-        void send();
+        send();
       }}
       onDragOver={(event) => event.preventDefault()}
       onDrop={(event) => {

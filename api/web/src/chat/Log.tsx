@@ -3,6 +3,7 @@
 import type { UIMessage } from 'ai';
 import { type ReactNode, useLayoutEffect, useRef, useState } from 'react';
 
+import { More } from '../page/More';
 import { Message } from './Message';
 
 interface Props {
@@ -10,6 +11,8 @@ interface Props {
   /** The last answer is being written. */
   streaming: boolean;
   onSuggest: (text: string) => void;
+  /** Puts what was said before in front; nothing if this is the beginning. */
+  onEarlier: (() => Promise<unknown>) | undefined;
   /** What stands below the last message. */
   children: ReactNode;
 }
@@ -17,7 +20,7 @@ interface Props {
 /** As close to the end counts as being there. */
 const NEAR = 80;
 
-export function Log({ messages, streaming, onSuggest, children }: Props) {
+export function Log({ messages, streaming, onSuggest, onEarlier, children }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [away, setAway] = useState(false);
   const last = messages.at(-1);
@@ -27,8 +30,15 @@ export function Log({ messages, streaming, onSuggest, children }: Props) {
     setAway(false);
   }
 
+  const first = messages[0]?.id;
+  const was = useRef({ first, fromEnd: 0 });
   useLayoutEffect(() => {
-    if (!away) box.current?.scrollTo({ top: box.current.scrollHeight });
+    const here = box.current;
+    if (!here) return;
+    if (!away) here.scrollTo({ top: here.scrollHeight });
+    // What comes in front must not push away what is being read.
+    else if (first !== was.current.first) here.scrollTo({ top: here.scrollHeight - was.current.fromEnd });
+    was.current = { first, fromEnd: here.scrollHeight - here.scrollTop };
   });
 
   const asked = messages.findLast(({ role }) => role === 'user')?.id;
@@ -37,18 +47,20 @@ export function Log({ messages, streaming, onSuggest, children }: Props) {
   return (
     <div className="log-frame">
       <div
-        className="log"
+        className="log scrolls"
         ref={box}
         role="log"
         // Every word would be read aloud; `Announcer` says what matters.
         aria-live="off"
         aria-label="Conversation"
         tabIndex={0}
-        onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) =>
-          setAway(scrollHeight - scrollTop - clientHeight > NEAR)
-        }
+        onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+          was.current.fromEnd = scrollHeight - scrollTop;
+          setAway(scrollHeight - scrollTop - clientHeight > NEAR);
+        }}
       >
         <div className="column">
+          {onEarlier && <More name="Earlier messages" count={messages.length} onMore={onEarlier} />}
           {messages.map((message) => (
             <Message
               key={message.id}

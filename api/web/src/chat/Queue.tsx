@@ -2,6 +2,7 @@
 
 import { useState } from 'react';
 
+import { Download } from '../page/Download';
 import { drop, rewrite, type Waiting } from './queue';
 
 interface Props {
@@ -29,11 +30,14 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
     <section className="queue" aria-label="Waiting messages">
       <h2>Waiting</h2>
       <ol>
-        {queue.map(({ turn_id: turn, message }) => (
+        {queue.map(({ turn_id: turn, message, files }) => (
           <li key={turn}>
             {editing === turn ? (
               <form
                 className="row"
+                onKeyDown={({ key }) => {
+                  if (key === 'Escape') setEditing(undefined);
+                }}
                 onSubmit={(event) => {
                   event.preventDefault();
                   const text = new FormData(event.currentTarget).get('text');
@@ -42,14 +46,29 @@ export function Queue({ session, queue, attempt, refresh }: Props) {
               >
                 <input name="text" defaultValue={message} aria-label="Waiting message" required autoFocus />
                 <button type="submit">Save</button>
+                <button type="button" className="quiet" onClick={() => setEditing(undefined)}>
+                  Cancel
+                </button>
               </form>
             ) : (
               <>
+                {files.length > 0 && (
+                  <span className="files">
+                    {files.map(({ file_id, name, download_url }) => (
+                      <Download key={file_id} url={download_url} name={name} />
+                    ))}
+                  </span>
+                )}
                 <span className="said">{message}</span>
-                <button type="button" className="quiet small" onClick={() => setEditing(turn)}>
+                <button type="button" className="quiet small" aria-label={`Edit ${message}`} onClick={() => setEditing(turn)}>
                   Edit
                 </button>
-                <button type="button" className="quiet small" onClick={() => void change(() => drop(session, turn))}>
+                <button
+                  type="button"
+                  className="quiet small"
+                  aria-label={`Drop ${message}`}
+                  onClick={() => void change(() => drop(session, turn))}
+                >
                   Drop
                 </button>
               </>

@@ -18,7 +18,7 @@ const FALLBACK: Theme[] = [
   },
 ];
 
-async function suggested(): Promise<Theme[]> {
+async function readPrompts(): Promise<Theme[]> {
   const { themes } = await answer(api.GET('/api/chat/suggested-prompts'));
   return themes;
 }
@@ -26,13 +26,13 @@ async function suggested(): Promise<Theme[]> {
 export function Welcome({ begin }: { begin: (draft: Draft) => Promise<void> }) {
   const box = useRef<HTMLTextAreaElement>(null);
   const [themes, setThemes] = useState(FALLBACK);
-  const [given, setGiven] = useState<Draft>();
+  const [suggested, setSuggested] = useState<Draft>();
   const [problem, setProblem] = useState<unknown>();
 
   useEffect(() => {
     focusIfKeyboard(box.current);
     // They are a help, not a need: without them the page has its own.
-    suggested().then(
+    readPrompts().then(
       (known) => known.length > 0 && setThemes(known),
       () => undefined,
     );
@@ -64,7 +64,7 @@ export function Welcome({ begin }: { begin: (draft: Draft) => Promise<void> }) {
                     <button
                       type="button"
                       onClick={() => {
-                        setGiven({ text: prompt, files: [] });
+                        setSuggested({ text: prompt, files: [] });
                         box.current?.focus();
                       }}
                     >
@@ -79,7 +79,7 @@ export function Welcome({ begin }: { begin: (draft: Draft) => Promise<void> }) {
       </div>
       <div className="foot">
         {problem !== undefined && <Notice problem={problem} onDismiss={() => setProblem(undefined)} />}
-        <Composer busy={false} given={given} box={box} onSend={onSend} onStop={() => undefined} />
+        <Composer busy={false} suggested={suggested} box={box} onSend={onSend} onStop={() => undefined} />
       </div>
     </>
   );

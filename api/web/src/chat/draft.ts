@@ -19,3 +19,9 @@ export const draftOf = (message: UIMessage): Draft => ({
   text: textOf(message),
   files: message.parts.filter((part) => part.type === 'file'),
 });
+
+/** What was not taken, in front of what has been written since. */
+export const joined = (returned: Draft, now: Draft): Draft => ({
+  text: [returned.text, now.text].filter((text) => text !== '').join('\n'),
+  files: [...returned.files, ...now.files],
+});

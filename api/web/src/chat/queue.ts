@@ -10,8 +10,8 @@ export type Waiting = Schemas['QueuedMessage'];
 /** What a message does while an answer is being written. */
 export type WhenBusy = 'enqueue' | 'steer' | 'interrupt';
 
-export async function waitingIn(id: string): Promise<Waiting[]> {
-  const { queue } = await answer(api.GET('/api/chat/sessions/{id}/queue', { params: { path: { id } } }));
+export async function waitingIn(id: string, signal: AbortSignal): Promise<Waiting[]> {
+  const { queue } = await answer(api.GET('/api/chat/sessions/{id}/queue', { params: { path: { id } }, signal }));
   return queue;
 }
 

@@ -1,14 +1,15 @@
 // What the user can do in a conversation.
 
-import { useCallback } from 'react';
+import { type RefObject, useCallback } from 'react';
 
 import { answer, api } from '../api/client';
+import { nextSubmit } from '../wire/resuming';
 import { type Draft, partsOf } from './draft';
 import { enqueue, type WhenBusy } from './queue';
 
 interface Parts {
   sendMessage: (message: { parts: ReturnType<typeof partsOf> }) => Promise<void>;
-  isBusy: { readonly current: boolean };
+  isBusy: RefObject<boolean>;
   refreshQueue: () => Promise<void>;
   /** Nothing is wrong any more. */
   dismiss: () => void;
@@ -46,7 +47,11 @@ export function useActions(id: string, parts: Parts) {
         });
       }
       dismiss();
-      void sendMessage({ parts: partsOf(draft) });
+      // The next message must not overtake this one: it waits in line from now on, and is not sent before this one has
+      // arrived.
+      isBusy.current = true;
+      const arrived = nextSubmit();
+      await Promise.race([arrived, sendMessage({ parts: partsOf(draft) })]);
       return true;
     },
     [id, isBusy, attempt, dismiss, sendMessage, refreshQueue],

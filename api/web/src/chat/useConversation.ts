@@ -3,12 +3,14 @@
 import { useChat } from '@ai-sdk/react';
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-import { Problem } from '../api/problem';
+import { Problem, Refused } from '../api/problem';
 import { StreamGap } from '../wire/resuming';
 import { type Draft, draftOf } from './draft';
 import type { Conversation } from './load';
 import { transport } from './transport';
 import { useActions } from './useActions';
+import { useEarlier } from './useEarlier';
+import { useLeft } from './useLeft';
 import { useQueue } from './useQueue';
 import { useSync } from './useSync';
 
@@ -20,7 +22,8 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
   const [position, setPosition] = useState<number>();
   const [unsent, setUnsent] = useState<Draft>();
   const [problem, setProblem] = useState<unknown>();
-  const { queue, refreshQueue } = useQueue(id);
+  const left = useLeft();
+  const { queue, refreshQueue } = useQueue(id, left);
   const refused = useRef(() => {});
 
   const { messages, setMessages, sendMessage, regenerate, resumeStream, status, error, clearError } = useChat({
@@ -33,7 +36,7 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
     },
     onFinish: () => setPosition(undefined),
     onError: (error) => {
-      if (error instanceof Problem) refused.current();
+      if (error instanceof Refused) refused.current();
     },
   });
   const busy = status === 'submitted' || status === 'streaming';
@@ -48,7 +51,8 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
     setMessages(messages.slice(0, -1));
   };
 
-  const sync = useSync(id, begins.active, { setMessages, resumeStream, refreshQueue, isBusy, onProblem: setProblem });
+  const { renew, loadEarlier } = useEarlier(id, begins, { setMessages, left, onProblem: setProblem });
+  const sync = useSync(id, begins.active, { renew, resumeStream, refreshQueue, isBusy, left, onProblem: setProblem });
   const dismiss = useCallback(() => {
     setProblem(undefined);
     clearError();
@@ -71,6 +75,7 @@ export function useConversation(id: string, begins: Conversation, onChange: () =
   return {
     ...actions,
     messages,
+    loadEarlier,
     queue,
     refreshQueue,
     unsent,

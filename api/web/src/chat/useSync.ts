@@ -1,38 +1,47 @@
 // Keeps a chat in step with what the API knows: after each answer, when another tab has spoken, at the beginning.
 
-import type { UIMessage } from 'ai';
 import { type RefObject, useCallback, useEffect, useRef } from 'react';
 
-import { loadConversation } from './load';
+import { loadConversation, type Stretch } from './load';
 
 interface Parts {
-  setMessages: (messages: UIMessage[]) => void;
+  renew: (newest: Stretch) => void;
   resumeStream: () => Promise<void>;
   refreshQueue: () => Promise<void>;
   isBusy: RefObject<boolean>;
+  /** Aborted when the chat is closed. */
+  left: AbortSignal;
   onProblem: (problem: unknown) => void;
 }
 
 /** `active` is whether something was in flight when the chat was opened. */
 export function useSync(id: string, active: boolean, parts: Parts) {
-  const { setMessages, resumeStream, refreshQueue, isBusy, onProblem } = parts;
+  const { renew, resumeStream, refreshQueue, isBusy, left } = parts;
   const syncing = useRef(false);
+
+  const { onProblem } = parts;
+  const tell = useCallback(
+    (problem: unknown) => {
+      if (!left.aborted) onProblem(problem);
+    },
+    [left, onProblem],
+  );
 
   const sync = useCallback(async () => {
     if (syncing.current || isBusy.current) return;
     syncing.current = true;
     try {
-      const [known] = await Promise.all([loadConversation(id), refreshQueue()]);
+      const [known] = await Promise.all([loadConversation(id, left), refreshQueue()]);
       // What the user has said meanwhile is newer.
-      if (isBusy.current) return;
-      setMessages(known.messages);
+      if (isBusy.current || left.aborted) return;
+      renew(known);
       if (known.active) void resumeStream();
     } catch (problem) {
-      onProblem(problem);
+      tell(problem);
     } finally {
       syncing.current = false;
     }
-  }, [id, isBusy, setMessages, resumeStream, refreshQueue, onProblem]);
+  }, [id, isBusy, renew, resumeStream, refreshQueue, left, tell]);
 
   const begun = useRef(false);
   useEffect(() => {
@@ -40,8 +49,8 @@ export function useSync(id: string, active: boolean, parts: Parts) {
     begun.current = true;
     if (!active) return;
     void resumeStream();
-    refreshQueue().catch(onProblem);
-  }, [active, resumeStream, refreshQueue, onProblem]);
+    refreshQueue().catch(tell);
+  }, [active, resumeStream, refreshQueue, tell]);
 
   return sync;
 }

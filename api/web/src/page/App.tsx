@@ -1,12 +1,14 @@
 // The page: chats on the left, the open one in the middle, the event stream on the right if wanted.
 
-import { useCallback, useState, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
+import { tellTabs, whenTold } from '../api/tabs';
 import { token } from '../api/token';
-import { usePolled } from '../api/usePolled';
+import { slower, usePolled } from '../api/usePolled';
 import type { Draft } from '../chat/draft';
 import { Inspector } from '../inspector/Inspector';
-import { createSession, listSessions } from '../sessions/sessions';
+import { createSession } from '../sessions/sessions';
+import { useSessions } from '../sessions/useSessions';
 import { readUsage } from '../usage/usage';
 import { ResetDialog } from '../usage/ResetDialog';
 import { Header } from './Header';
@@ -15,8 +17,8 @@ import { Sidebar } from './Sidebar';
 import { SignIn } from './SignIn';
 import { useSession } from './useSession';
 
-const LIST_EVERY = 3000;
-const USAGE_EVERY = 30_000;
+/** It is told when this user's answers begin and end; this is for what other devices do. */
+const usagePace = (_usage: unknown, quiet: number) => slower(30_000, 300_000, quiet);
 
 export function App() {
   const signedIn = useSyncExternalStore(token.watch, token.get);
@@ -26,19 +28,30 @@ export function App() {
 
 function Signed() {
   const { session, open } = useSession();
-  const sessions = usePolled(listSessions, LIST_EVERY);
-  const usage = usePolled(readUsage, USAGE_EVERY);
+  const sessions = useSessions();
+  const usage = usePolled(readUsage, usagePace);
   const [menu, setMenu] = useState(false);
   const [inspecting, setInspecting] = useState(false);
   const [resetting, setResetting] = useState(false);
+  const [opened, setOpened] = useState<{ session: string; title: string | undefined }>();
   const [first, setFirst] = useState<{ session: string; draft: Draft }>();
 
   const { refresh: refreshSessions } = sessions;
   const { refresh: refreshUsage } = usage;
-  const onChange = useCallback(() => {
-    void refreshSessions();
-    void refreshUsage();
+  const soon = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const look = useCallback(() => {
+    // One thing that happens is told by several.
+    clearTimeout(soon.current);
+    soon.current = setTimeout(() => {
+      void refreshSessions();
+      void refreshUsage();
+    }, 100);
   }, [refreshSessions, refreshUsage]);
+  const onChange = useCallback(() => {
+    look();
+    tellTabs();
+  }, [look]);
+  useEffect(() => whenTold(look), [look]);
 
   const onOpen = useCallback(
     (id: string | undefined) => {
@@ -57,7 +70,7 @@ function Signed() {
     [open],
   );
 
-  const summary = sessions.value?.find(({ id }) => id === session);
+  const summary = sessions.value?.sessions.find(({ id }) => id === session);
   return (
     <div className={`page${menu ? ' with-menu' : ''}${inspecting ? ' with-inspector' : ''}`}>
       <a className="skip" href="#main">
@@ -71,11 +84,12 @@ function Signed() {
         onOpen={onOpen}
         onReset={() => setResetting(true)}
         onClose={() => setMenu(false)}
+        onChange={onChange}
       />
       <div className="middle" inert={menu}>
         <Header
           session={session}
-          summary={summary}
+          title={summary ? summary.title : opened?.session === session ? opened?.title : undefined}
           inspecting={inspecting}
           menu={menu}
           onMenu={() => setMenu(true)}
@@ -87,6 +101,7 @@ function Signed() {
           summary={summary}
           first={first}
           begin={begin}
+          onOpened={setOpened}
           onChange={onChange}
           onReset={() => setResetting(true)}
         />

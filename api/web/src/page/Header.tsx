@@ -4,12 +4,13 @@ import { useEffect, useRef, useState } from 'react';
 
 import { sentenceOf } from '../api/problem';
 import { RenameForm } from '../sessions/RenameForm';
-import { titleOf } from '../sessions/SessionList';
-import { rename, type SessionSummary } from '../sessions/sessions';
+import { UNNAMED } from '../sessions/SessionList';
+import { rename } from '../sessions/sessions';
 
 interface Props {
   session: string | undefined;
-  summary: SessionSummary | undefined;
+  /** None as long as the chat has none, or nobody knows it yet. */
+  title: string | null | undefined;
   inspecting: boolean;
   /** The list of chats lies over everything, on a phone. */
   menu: boolean;
@@ -18,10 +19,10 @@ interface Props {
   onRenamed: () => void;
 }
 
-export function Header({ session, summary, inspecting, menu, onMenu, onInspect, onRenamed }: Props) {
+export function Header({ session, title: name, inspecting, menu, onMenu, onInspect, onRenamed }: Props) {
   const [renaming, setRenaming] = useState(false);
   const [trouble, setTrouble] = useState('');
-  const title = summary ? titleOf(summary) : session ? 'Chat' : 'New chat';
+  const title = name ?? UNNAMED;
 
   useEffect(() => {
     document.title = session ? `${title} · Copilot` : 'Copilot';
@@ -58,7 +59,7 @@ export function Header({ session, summary, inspecting, menu, onMenu, onInspect, 
       ) : (
         <h2>
           {session ? (
-            <button type="button" className="quiet" title="Rename" onClick={() => setRenaming(true)}>
+            <button type="button" className="quiet" title="Rename" aria-label={`Rename ${title}`} onClick={() => setRenaming(true)}>
               {title}
             </button>
           ) : (

@@ -15,11 +15,12 @@ interface Props {
   /** The message that a chat was made for. */
   first: { session: string; draft: Draft } | undefined;
   begin: (draft: Draft) => Promise<void>;
+  onOpened: (opened: { session: string; title: string | undefined }) => void;
   onChange: () => void;
   onReset: () => void;
 }
 
-export function Main({ session, summary, first, begin, onChange, onReset }: Props) {
+export function Main({ session, first, begin, ...rest }: Props) {
   if (session === undefined) {
     return (
       <main className="chat" id="main">
@@ -30,35 +31,36 @@ export function Main({ session, summary, first, begin, onChange, onReset }: Prop
   const draft = first?.session === session ? first.draft : undefined;
   return (
     <main className="chat" id="main">
-      <Loaded key={session} session={session} summary={summary} draft={draft} onChange={onChange} onReset={onReset} />
+      <Loaded key={session} session={session} draft={draft} {...rest} />
     </main>
   );
 }
 
-interface LoadedProps {
+interface LoadedProps extends Omit<Props, 'session' | 'first' | 'begin'> {
   session: string;
-  summary: SessionSummary | undefined;
   draft: Draft | undefined;
-  onChange: () => void;
-  onReset: () => void;
 }
 
-function Loaded({ session, draft, ...rest }: LoadedProps) {
+function Loaded({ session, draft, onOpened, ...rest }: LoadedProps) {
   const [begins, setBegins] = useState<Conversation>();
   const [problem, setProblem] = useState<unknown>();
   const [tries, setTries] = useState(0);
 
   useEffect(() => {
-    let wanted = true;
+    const left = new AbortController();
     setProblem(undefined);
-    loadConversation(session).then(
-      (conversation) => wanted && setBegins(conversation),
-      (error: unknown) => wanted && setProblem(error),
+    loadConversation(session, left.signal).then(
+      (conversation) => {
+        if (left.signal.aborted) return;
+        setBegins(conversation);
+        onOpened({ session, title: conversation.title });
+      },
+      (error: unknown) => {
+        if (!left.signal.aborted) setProblem(error);
+      },
     );
-    return () => {
-      wanted = false;
-    };
-  }, [session, tries]);
+    return () => left.abort();
+  }, [session, tries, onOpened]);
 
   if (problem !== undefined) {
     return (

@@ -5,13 +5,13 @@ import { useEffect, useRef, useState } from 'react';
 import { sentenceOf } from '../api/problem';
 import type { Polled } from '../api/usePolled';
 import { SessionList } from '../sessions/SessionList';
-import type { SessionSummary } from '../sessions/sessions';
+import type { Sessions } from '../sessions/useSessions';
 import { UsageBars } from '../usage/UsageBars';
 import type { UsageStatus } from '../usage/usage';
 import { Account } from './Account';
 
 interface Props {
-  sessions: Polled<SessionSummary[]>;
+  sessions: Sessions;
   usage: Polled<UsageStatus>;
   current: string | undefined;
   /** Matters on a phone only. */
@@ -19,9 +19,10 @@ interface Props {
   onOpen: (id: string | undefined) => void;
   onReset: () => void;
   onClose: () => void;
+  onChange: () => void;
 }
 
-export function Sidebar({ sessions, usage, current, open, onOpen, onReset, onClose }: Props) {
+export function Sidebar({ sessions, usage, current, open, onOpen, onReset, onClose, onChange }: Props) {
   const newChat = useRef<HTMLButtonElement>(null);
   const [problem, setProblem] = useState<unknown>();
 
@@ -36,7 +37,7 @@ export function Sidebar({ sessions, usage, current, open, onOpen, onReset, onClo
     } catch (error) {
       setProblem(error);
     }
-    await sessions.refresh();
+    onChange();
   }
 
   const trouble = problem ?? sessions.error;
@@ -61,8 +62,8 @@ export function Sidebar({ sessions, usage, current, open, onOpen, onReset, onClo
             {sentenceOf(trouble)}
           </p>
         )}
-        {sessions.value?.length === 0 && <p className="faint">No chats yet.</p>}
-        <SessionList sessions={sessions.value ?? []} current={current} onOpen={onOpen} attempt={attempt} />
+        {sessions.value?.total === 0 && <p className="faint">No chats yet.</p>}
+        <SessionList sessions={sessions} current={current} onOpen={onOpen} attempt={attempt} onProblem={setProblem} />
         <footer>
           {usage.value && <UsageBars usage={usage.value} onReset={onReset} />}
           {usage.error !== undefined && <p className="faint">Usage: {sentenceOf(usage.error)}</p>}

@@ -1,33 +1,39 @@
 // The user's chats, the newest first, each with what it is doing.
 
 import { useState } from 'react';
+import { flushSync } from 'react-dom';
 
 import { RenameForm } from './RenameForm';
-import { remove, rename, type SessionSummary } from './sessions';
+import { More } from '../page/More';
+import { rename, type SessionSummary } from './sessions';
+import type { Sessions } from './useSessions';
 
 interface Props {
-  sessions: SessionSummary[];
+  sessions: Sessions;
   current: string | undefined;
   onOpen: (id: string | undefined) => void;
   attempt: (act: () => Promise<void>) => Promise<void>;
+  onProblem: (problem: unknown) => void;
 }
 
-export const titleOf = ({ title }: Pick<SessionSummary, 'title'>) => title ?? 'New chat';
+export const UNNAMED = 'New chat';
 
-export function SessionList({ sessions, current, onOpen, attempt }: Props) {
+const titleOf = ({ title }: SessionSummary) => title ?? UNNAMED;
+
+export function SessionList({ sessions, current, onOpen, attempt, onProblem }: Props) {
+  const { value, more, remove } = sessions;
   const [renaming, setRenaming] = useState<string>();
 
   function onDelete(session: SessionSummary) {
     if (!confirm(`Delete “${titleOf(session)}”? Its messages are gone for good.`)) return;
-    void attempt(async () => {
-      await remove(session.id);
-      if (session.id === current) onOpen(undefined);
-    });
+    // It is closed before it is gone, and so asks for nothing that is not there any more.
+    if (session.id === current) flushSync(() => onOpen(undefined));
+    void attempt(() => remove(session.id));
   }
 
   return (
-    <ul className="sessions">
-      {sessions.map((session) => (
+    <ul className="sessions scrolls">
+      {value?.sessions.map((session) => (
         <li key={session.id} className={session.id === current ? 'current' : undefined}>
           {renaming === session.id ? (
             <RenameForm
@@ -64,6 +70,11 @@ export function SessionList({ sessions, current, onOpen, attempt }: Props) {
           )}
         </li>
       ))}
+      {more && value && (
+        <li>
+          <More name="Older chats" count={value.sessions.length} onMore={() => more().catch(onProblem)} />
+        </li>
+      )}
     </ul>
   );
 }

@@ -4,7 +4,7 @@ import { Link } from './Link';
 
 interface Props {
   title: string;
-  url: string | undefined;
+  url: string;
   content: string;
 }
 
@@ -12,7 +12,7 @@ export function Page({ title, url, content }: Props) {
   return (
     <>
       <p>
-        <Link url={url}>{url ?? title}</Link> {url && <span className="faint">{title}</span>}
+        <Link url={url}>{url}</Link> <span className="faint">{title}</span>
       </p>
       <pre className="output" tabIndex={0}>
         {content}

@@ -19,6 +19,8 @@ export function ResetDialog({ usage: { daily, reset_cost }, onClose, onDone }: P
   const [problem, setProblem] = useState<unknown>();
   const [done, setDone] = useState<Reset>();
   const [asking, setAsking] = useState(false);
+  // Nobody pays before they see what they have; and to look is what fills a purse up for the month.
+  const unknown = credits === undefined && problem === undefined;
 
   useEffect(() => {
     dialog.current?.showModal();
@@ -63,7 +65,7 @@ export function ResetDialog({ usage: { daily, reset_cost }, onClose, onDone }: P
           {done ? 'Close' : 'Not now'}
         </button>
         {!done && (
-          <button type="button" className="main" disabled={asking} onClick={() => void pay()}>
+          <button type="button" className="main" disabled={asking || unknown} onClick={() => void pay()}>
             {asking ? 'Paying…' : `Pay ${dollars(reset_cost)}`}
           </button>
         )}

@@ -1,10 +1,10 @@
 // A fetch whose event stream outlives its connection: when that breaks, it goes on behind the last event id, so that
 // the AI SDK sees one stream, each chunk once.
 
-import { Problem } from '../api/problem';
+import { Problem, Refused } from '../api/problem';
 import { token } from '../api/token';
 import { framesOf, type Frame } from './frames';
-import { wireLog } from './log';
+import { type Connection, wireLog } from './log';
 
 const DONE = '[DONE]';
 const FIRST_PAUSE = 500;
@@ -22,6 +22,17 @@ export function dropConnections() {
   for (const drop of drops) drop();
 }
 
+let arrivals: (() => void)[] = [];
+
+/** Resolves when the next submit has been answered, or could not be sent. */
+export const nextSubmit = () => new Promise<void>((resolve) => arrivals.push(resolve));
+
+function noteArrival() {
+  const told = arrivals;
+  arrivals = [];
+  for (const tell of told) tell();
+}
+
 const pause = (milliseconds: number, signal: AbortSignal | undefined) =>
   new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
@@ -36,6 +47,9 @@ interface Asked {
   init: RequestInit;
 }
 
+/** What the page tells of: one that was left may still be ending. */
+let latest: Following | undefined;
+
 class Following {
   cursor: string | undefined;
   /** Something was handed on that has no cursor behind it, so asking again would repeat it. */
@@ -46,17 +60,59 @@ class Following {
   constructor(
     private readonly first: Asked,
     private readonly signal: AbortSignal | undefined,
-  ) {}
+  ) {
+    latest = this;
+  }
+
+  show(connection: Connection) {
+    if (latest === this) wireLog.connection(connection);
+  }
+
+  /** The first connection, tried until there is an answer; its key keeps a message from being said twice. */
+  async begin(): Promise<Response> {
+    for (;;) {
+      try {
+        return await this.connect();
+      } catch (error) {
+        if (this.signal?.aborted) throw error;
+        wireLog.note('cut', 'there is no connection');
+        this.show('reconnecting');
+        await this.#wait();
+        this.signal?.throwIfAborted();
+        this.#slower();
+      }
+    }
+  }
 
   async connect(): Promise<Response> {
     this.release();
     const dropped = new AbortController();
     this.#drop = () => dropped.abort();
     drops.add(this.#drop);
-    const signal = this.signal ? AbortSignal.any([this.signal, dropped.signal]) : dropped.signal;
     const { url, init } = this.cursor === undefined ? this.first : this.#behind(this.cursor);
     wireLog.note('request', `${init.method ?? 'GET'} ${url}${this.cursor ? `\nLast-Event-ID: ${this.cursor}` : ''}`);
-    return fetch(url, { ...init, signal });
+    if (!this.#submits()) return fetch(url, { ...init, signal: this.#either(dropped) });
+    const response = await fetch(url, { ...init, signal: dropped.signal });
+    // Who looks away from a chat still wants to have said it: only what comes back is given up.
+    if (this.signal?.aborted) dropped.abort();
+    this.signal?.addEventListener('abort', () => dropped.abort());
+    return response;
+  }
+
+  #submits(): boolean {
+    return this.cursor === undefined && this.first.init.method === 'POST';
+  }
+
+  #either(dropped: AbortController): AbortSignal {
+    return this.signal ? AbortSignal.any([this.signal, dropped.signal]) : dropped.signal;
+  }
+
+  #wait(): Promise<void> {
+    return pause(this.#retry * (0.75 + Math.random() / 2), this.signal);
+  }
+
+  #slower() {
+    this.#retry = Math.min(this.#retry * 2, LONGEST_PAUSE);
   }
 
   /** There is no connection any more that could be dropped. */
@@ -74,13 +130,13 @@ class Following {
     let current: Response | undefined = response;
     for (;;) {
       if (current?.body) {
-        wireLog.connection('open');
+        this.show('open');
         if (yield* this.#of(current.body)) return;
       }
       if (this.signal?.aborted) return;
       if (this.#loose) throw new StreamGap('The stream broke in the middle of a replay.');
-      wireLog.connection('reconnecting');
-      await pause(this.#retry * (0.75 + Math.random() / 2), this.signal);
+      this.show('reconnecting');
+      await this.#wait();
       if (this.signal?.aborted) return;
       current = await this.#again();
       if (current?.status === 204) return;
@@ -109,7 +165,7 @@ class Following {
   async #again(): Promise<Response | undefined> {
     const response = await this.connect().catch(() => undefined);
     if (!response || response.status >= 500) {
-      this.#retry = Math.min(this.#retry * 2, LONGEST_PAUSE);
+      this.#slower();
       return undefined;
     }
     if (response.status === 409 || response.status === 410) throw new StreamGap('The stream is no longer kept.');
@@ -126,7 +182,7 @@ function handOn(following: Following, response: Response): ReadableStream<Uint8A
   const frames = following.frames(response);
   const over = () => {
     following.release();
-    wireLog.connection('idle');
+    following.show('idle');
   };
   return new ReadableStream({
     async pull(controller) {
@@ -152,8 +208,17 @@ export const resumingFetch: typeof fetch = async (input, init = {}) => {
   const url = input instanceof Request ? input.url : String(input);
   const { signal, ...rest } = init;
   const following = new Following({ url, init: rest }, signal ?? undefined);
-  const response = await following.connect();
-  if (!response.ok) throw await Problem.read(response);
-  if (response.status === 204) return response;
-  return new Response(handOn(following, response), { status: response.status, headers: response.headers });
+  const submits = rest.method === 'POST';
+  try {
+    const response = await following.begin();
+    if (!response.ok) throw await (submits ? Refused : Problem).read(response);
+    if (response.status === 204) return response;
+    return new Response(handOn(following, response), { status: response.status, headers: response.headers });
+  } catch (error) {
+    following.release();
+    following.show('idle');
+    throw error;
+  } finally {
+    if (submits) noteArrival();
+  }
 };

@@ -1,6 +1,7 @@
 //! Writing a message anew.
 
 use copilot_shared::id::{TurnId, WorkerId};
+use copilot_shared::message::text_of;
 use copilot_shared::store::{NewTurn, OnBusy, SubmitError, Submitted};
 use copilot_shared::turn::{Attempt, TurnEnd, TurnStatus};
 
@@ -66,7 +67,7 @@ async fn a_waiting_message_is_written_anew_and_what_runs_goes_on() {
     assert_eq!((done.stopped, done.dropped.len()), (None, 2));
     assert!(chat.turn(first.id).await.cancelled_by.is_none());
     let queue = chat.store.list_queue(chat.id).await.unwrap();
-    assert_eq!(queue.iter().map(|waiting| waiting.message.as_str()).collect::<Vec<_>>(), ["two", "drei"]);
+    assert_eq!(queue.iter().map(|waiting| text_of(&waiting.parts)).collect::<Vec<_>>(), ["two", "drei"]);
     chat.store.finish(&claim.turn, &DONE, None).await.unwrap();
     assert_eq!(chat.texts().await, ["one", "two"]);
 }
