@@ -24,7 +24,7 @@ mod files;
 mod machine;
 mod process;
 
-use machine::{Machine, Machines};
+use machine::Machines;
 
 /// The key that its API takes.
 const KEY: &str = "e2b_0123456789abcdef";
@@ -102,7 +102,7 @@ impl E2b {
 
     /// The seconds that a sandbox has left, if it runs.
     pub fn seconds_left(&self, id: &str) -> Option<u64> {
-        self.state.machines().running(id).map(Machine::seconds_left)
+        self.state.machines().running(id).map(|machine| machine.seconds_left())
     }
 
     /// Kills a sandbox, as E2B does for reasons of its own.

@@ -76,11 +76,12 @@ async fn start(state: &State, id: &str, mut request: Request) -> Response {
     match process::start(launch, &machine.id, &machine.home(), &cwd) {
         Ok((process, events)) => {
             machine.processes.insert(process.pid, process);
+            let gone = machine.gone.clone().cancelled_owned();
             let frames = events.stream().map(|event| Ok::<_, std::io::Error>(frame(0, &json!({"event": event}))));
             let last = futures_util::stream::once(async { Ok(frame(2, &json!({}))) });
             Response::builder()
                 .content_type("application/connect+json")
-                .body(Body::from_bytes_stream(frames.chain(last)))
+                .body(Body::from_bytes_stream(frames.chain(last).take_until(gone)))
         }
         Err(error) => last_frame_only("invalid_argument", &error.to_string()),
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::process::{Process, kill_all_of};
@@ -19,6 +20,8 @@ pub(super) struct Machine {
     pub(super) directory: PathBuf,
     pub(super) processes: HashMap<u64, Process>,
     pub(super) is_paused: bool,
+    /// It is no more, and nobody hears of what ran in it.
+    pub(super) gone: CancellationToken,
     pauses_by_itself: bool,
     ends_at: Instant,
 }
@@ -133,6 +136,7 @@ impl Machines {
             directory,
             processes: HashMap::new(),
             is_paused: false,
+            gone: CancellationToken::new(),
             pauses_by_itself: request.get("autoPause") == Some(&Value::Bool(true)),
             ends_at: Instant::now() + Duration::from_secs(seconds(request)),
         };
@@ -179,6 +183,7 @@ impl Machines {
 }
 
 fn end(machine: &Machine) {
+    machine.gone.cancel();
     kill_all_of(&machine.id);
     // Left to the end of the test if it fails.
     let _left = std::fs::remove_dir_all(&machine.directory);
