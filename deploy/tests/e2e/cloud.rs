@@ -64,7 +64,7 @@ async fn a_sandbox_outside_goes_with_its_session_even_in_the_middle_of_a_command
     begun(&mut stream).await;
     says(&ann, &other, "true").await;
     assert_eq!(e2b.sandboxes().len(), 2);
-    let deleted = ann.request(Method::DELETE, &format!("/api/chat/sessions/{session}")).send().await.unwrap();
+    let deleted = ann.request(Method::DELETE, &format!("/sessions/{session}")).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
     eventually("its sandbox is killed", Duration::from_secs(30), || async {
         (e2b.sandboxes().len() == 1).then_some(())

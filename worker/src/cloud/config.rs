@@ -48,7 +48,7 @@ pub struct CloudArgs {
     #[arg(long, env, hide_env_values = true)]
     pub e2b_api_key: Option<CloudKey>,
     /// The domain of E2B, or of a system of one's own that speaks its protocol
-    #[arg(long, env, hide_env_values = true, default_value = "e2b.app")]
+    #[arg(long, env, hide_env_values = true, default_value = "e2b.app", value_parser = domain)]
     pub e2b_domain: String,
     /// Where its API is; at `https://api.` and the domain if unset
     #[arg(long, env, hide_env_values = true)]
@@ -86,6 +86,12 @@ impl CloudArgs {
     }
 }
 
+fn domain(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(&format!("https://api.{text}")).ok();
+    let is_host = url.as_ref().and_then(Url::host_str).is_some_and(|host| host == format!("api.{text}"));
+    if is_host { Ok(text.to_owned()) } else { Err("this is no domain, such as e2b.app") }
+}
+
 /// What the sandboxes are, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -100,4 +106,24 @@ pub(super) struct Settings {
     pub(super) on_timeout: OnTimeout,
     /// How long one stays after its last use, running or not.
     pub(super) keep: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_a_host_and_nothing_more() {
+        assert_eq!(domain("e2b.example.org").unwrap(), "e2b.example.org");
+        for text in ["", "https://e2b.app", "e2b.app/v2", "e2b.app:80", "user@e2b.app", "E2B.app", "a b"] {
+            assert!(domain(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_to_nobody() {
+        let key: CloudKey = " e2b_secret ".parse().unwrap();
+        assert_eq!(format!("{key:?} {:?}", key.0), "CloudKey Sensitive");
+        assert!("e2b\nX-Other: 1".parse::<CloudKey>().is_err());
+    }
 }

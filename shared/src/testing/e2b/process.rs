@@ -21,7 +21,7 @@ const MARK: &str = "E2B_SANDBOX_ID";
 const PIECE_BYTES: usize = 32 << 10;
 
 /// How long output may follow the end of a process whose children still hold its pipes.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A process that is to be started.
 pub(super) struct Launch {
