@@ -12,15 +12,15 @@ use sha2::{Digest, Sha256};
 use crate::problem::{Code, Problem};
 
 mod acting;
-mod admin;
 mod extract;
 pub mod jwks;
+mod scheme;
 mod ticket;
 mod token;
 
 pub use acting::ACT_AS_HEADER;
-pub use admin::Admin;
-pub use extract::{Anyone, Asking, FollowedSession, NamedSession, OwnedSession, Place, SignedIn, TurnPath};
+pub use extract::{Admin, Anyone, Asking, FollowedSession, NamedSession, OwnedSession, Place, SignedIn, TurnPath};
+pub use scheme::Scheme;
 pub use ticket::{Ticket, Tickets};
 pub use token::{KeyError, SignAlgorithm, sign};
 

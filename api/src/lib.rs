@@ -9,6 +9,7 @@ pub mod body;
 pub mod chunks;
 pub mod config;
 pub mod edge;
+pub mod extractor;
 pub mod openapi;
 pub mod problem;
 pub mod relay;

@@ -74,7 +74,10 @@ pub use usage::UnsettledStep;
 pub use workers::WorkerLock;
 pub use workspace::{LooseBlob, PlaceError, Placed};
 
-pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATOR: sqlx::migrate::Migrator =
+    // Migrations only go forward, and a deploy may go back: the version before then finds steps
+    // that it does not know, and has nothing to do.
+    sqlx::migrate::Migrator { ignore_missing: true, ..sqlx::migrate!("../migrations") };
 
 /// PostgreSQL could not be asked, or refused.
 #[derive(Debug, thiserror::Error)]

@@ -7,29 +7,40 @@ use copilot_shared::id::WorkerId;
 use copilot_shared::store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::running::Running;
+use crate::running::{Held, Running};
+
+/// A row learns within this that the stream of its turn has begun: one that is lost together with its
+/// worker before then looks like one that never began.
+const FIRST_NOTE: Duration = Duration::from_millis(200);
 
 /// Renews until `stop`. What is found lost stops at once; what is found cancelled was missed by
 /// the fanout. While PostgreSQL cannot be asked nobody else can claim a turn either, so turns
 /// just run on.
 pub async fn keep(store: Store, worker: WorkerId, running: Running, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(store.settings().lease / 3);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = every(store.settings().lease / 3);
+    let mut first_notes = every(FIRST_NOTE);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        metrics::gauge!("copilot_running_turns").set(u32::try_from(running.len()).unwrap_or(u32::MAX));
-        renew(&store, worker, &running).await;
-        for delivery in running.take_old_deliveries() {
-            delivery.ack().await;
+            _ = first_notes.tick() => renew(&store, worker, &running, running.newly_begun()).await,
+            _ = ticks.tick() => {
+                metrics::gauge!("copilot_running_turns").set(u32::try_from(running.len()).unwrap_or(u32::MAX));
+                renew(&store, worker, &running, running.held()).await;
+                for delivery in running.take_old_deliveries() {
+                    delivery.ack().await;
+                }
+            }
         }
     }
 }
 
-async fn renew(store: &Store, worker: WorkerId, running: &Running) {
-    let held = running.held();
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn renew(store: &Store, worker: WorkerId, running: &Running, held: Vec<Held>) {
     if held.is_empty() {
         return;
     }
@@ -40,12 +51,15 @@ async fn renew(store: &Store, worker: WorkerId, running: &Running) {
             return;
         }
     };
-    for (turn, attempt, _) in held {
+    for held in held {
+        let (turn, attempt, _) = held;
         match renewed.get(&turn) {
-            Some(true) => {
-                running.cancel(turn);
+            Some(cancelled) => {
+                running.renewed(held);
+                if *cancelled {
+                    running.cancel(turn);
+                }
             }
-            Some(false) => {}
             // A turn that ended between the two statements is not there either; it is leaving.
             None => running.lose(turn, attempt),
         }

@@ -27,7 +27,25 @@ struct Entry {
     attempt: Attempt,
     signals: Signals,
     delivery: Option<TurnDelivery>,
+    row: RowKnows,
 }
+
+/// What a turn's row knows of this attempt's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowKnows {
+    Nothing,
+    /// That it has begun, and how far it was at the last renewal.
+    Stream,
+}
+
+impl Entry {
+    fn held(&self, turn: TurnId) -> Held {
+        (turn, self.attempt, self.signals.stored.load(Ordering::Relaxed))
+    }
+}
+
+/// A turn and its attempt, with the last chunk in its stream.
+pub type Held = (TurnId, Attempt, u64);
 
 /// The turns that this process has claimed.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +58,7 @@ impl Running {
     /// signals the delivery whose place it took, to be settled now.
     pub fn enter(&self, turn: TurnId, attempt: Attempt, delivery: TurnDelivery) -> (Signals, Option<TurnDelivery>) {
         let signals = Signals::default();
-        let entry = Entry { attempt, signals: signals.clone(), delivery: Some(delivery) };
+        let entry = Entry { attempt, signals: signals.clone(), delivery: Some(delivery), row: RowKnows::Nothing };
         let replaced = self.lock().insert(turn, entry).and_then(|old| {
             // We claimed our own turn anew: the attempt before it was lost and is on its way out.
             old.signals.lost.cancel();
@@ -106,13 +124,26 @@ impl Running {
         }
     }
 
-    /// The turns and attempts that are to be renewed, each with the last chunk in its stream.
-    pub fn held(&self) -> Vec<(TurnId, Attempt, u64)> {
+    /// The turns and attempts that are to be renewed.
+    pub fn held(&self) -> Vec<Held> {
+        self.lock().iter().map(|(turn, entry)| entry.held(*turn)).collect()
+    }
+
+    /// Those of them whose stream has begun, which their row does not know yet.
+    pub fn newly_begun(&self) -> Vec<Held> {
         let entries = self.lock();
-        entries
-            .iter()
-            .map(|(turn, entry)| (*turn, entry.attempt, entry.signals.stored.load(Ordering::Relaxed)))
-            .collect()
+        let unknown = entries.iter().filter(|(_, entry)| entry.row == RowKnows::Nothing);
+        unknown.map(|(turn, entry)| entry.held(*turn)).filter(|(_, _, stored)| *stored > 0).collect()
+    }
+
+    /// An attempt's row knows how far its stream is.
+    pub fn renewed(&self, (turn, attempt, stored): Held) {
+        if let Some(entry) = self.lock().get_mut(&turn)
+            && entry.attempt == attempt
+            && stored > 0
+        {
+            entry.row = RowKnows::Stream;
+        }
     }
 
     /// How many turns run.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use copilot_shared::testing::{Services, eventually};
@@ -64,9 +65,13 @@ impl System {
     }
 }
 
-/// The directory of the built binaries.
+/// The binary of the next process. In the middle of a deploy (`COPILOT_OTHER_BIN_DIR`) every second
+/// one is of the other version.
 fn binary(name: &str) -> PathBuf {
-    let directory = std::env::var_os("COPILOT_BIN_DIR").map_or_else(
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let is_other = STARTED.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    let other = std::env::var_os("COPILOT_OTHER_BIN_DIR").filter(|_| is_other);
+    let directory = other.or_else(|| std::env::var_os("COPILOT_BIN_DIR")).map_or_else(
         || {
             // target/debug/deps/e2e-… → target/debug
             let own = std::env::current_exe().expect("a test has a path");

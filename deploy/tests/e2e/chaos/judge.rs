@@ -1,6 +1,7 @@
 //! The judge: waits until everything has ended, then reads every row and every stream.
 
 mod answer;
+mod files;
 mod log;
 mod rows;
 mod told;
@@ -53,6 +54,9 @@ pub async fn judge(chaos: &Chaos) {
         chaos.ledger.violation(finding);
     }
 
+    for finding in files::findings(services, &mut connection).await {
+        chaos.ledger.violation(finding);
+    }
     let turns = rows::turns(&mut connection).await;
     let submissions = chaos.ledger.submissions();
     told::missing(chaos, &turns, &submissions, &mut connection).await;

@@ -17,6 +17,7 @@ const TURNS: &[(&str, &str)] = &[
     ("most attempts of a turn", "SELECT coalesce(max(attempt), 0)::bigint FROM turns"),
     ("model calls committed", "SELECT count(*) FROM turn_steps"),
     ("tool calls", "SELECT count(*) FROM tool_calls"),
+    ("files written", "SELECT count(*) FROM workspace_files"),
 ];
 
 /// Prints the table.

@@ -4,6 +4,9 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
+/// The tool that writes a file.
+pub const WRITES: &str = "write_workspace_file";
+
 /// How a script wants to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
@@ -75,7 +78,8 @@ impl Script {
                     wish: Wish::Complete,
                 }
             }
-            _ => Self { message: "demo:error=fatal".into(), steps: vec![Step::default()], wish: Wish::Fail },
+            // A call that says nothing leaves no answer.
+            _ => Self { message: "demo:error=fatal".into(), steps: Vec::new(), wish: Wish::Fail },
         }
     }
 
@@ -132,6 +136,12 @@ impl Call {
     fn random(rng: &mut impl Rng) -> Self {
         if rng.random_bool(0.2) {
             return Self { name: "get_current_time", arguments: "{}".into(), output: None };
+        }
+        if rng.random_bool(0.2) {
+            // The one of them that must never be repeated. Each name is another one.
+            let (name, words) = (rng.random::<u64>(), rng.random_range(1..100));
+            let file = json!({ "filename": format!("{name:016x}.txt"), "content": pieces(words, 7) });
+            return Self { name: WRITES, arguments: file.to_string(), output: None };
         }
         let (a, b) = (rng.random_range(1..1000), rng.random_range(1..1000));
         let expression = format!("{a}*{b}");

@@ -70,6 +70,19 @@ pub const NEVER: &[(&str, &str)] = &[
         "SELECT concat_ws(' ', turn_id, call_id, name) FROM chaos_starts WHERE name <> ALL (ARRAY['calculator', 'get_current_time']) \
          GROUP BY turn_id, call_id, name HAVING count(*) > 1",
     ),
+    ("a file was written twice", "SELECT name FROM workspace_files GROUP BY name HAVING count(*) > 1"),
+    (
+        "a file that was written is not there, or not whole",
+        "SELECT concat_ws(' ', turn_id, id) FROM tool_calls c WHERE name = 'write_workspace_file' \
+             AND outcome::text LIKE '%workspace_file_written%' AND NOT EXISTS (SELECT 1 FROM workspace_files f \
+                 WHERE f.name = c.input->>'filename' AND f.size_bytes = octet_length(c.input->>'content') \
+                     AND f.checksum = sha256(convert_to(c.input->>'content', 'UTF8')))",
+    ),
+    (
+        "the size of a workspace is not the sum of its files",
+        "SELECT w.user_id FROM workspaces w WHERE w.used_bytes <> (SELECT coalesce(sum(size_bytes), 0) \
+             FROM workspace_files WHERE workspace_id = w.id AND deleted_at IS NULL)",
+    ),
     (
         "two turns of a session are mixed in its history",
         "WITH span AS (SELECT session_id, turn_id, min(sequence) AS lo, max(sequence) AS hi FROM messages \
