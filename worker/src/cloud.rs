@@ -33,7 +33,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long `envd` may be silent. It is asked for a sign of life more often.
-const SILENT_FOR: Duration = Duration::from_secs(60);
+const SILENT_FOR: Duration = Duration::from_mins(1);
 
 /// In whose name a sandbox is used.
 #[derive(Debug, Clone, Copy)]

@@ -78,7 +78,7 @@ pub(super) struct End {
 
 impl Envd {
     /// That of a running sandbox.
-    pub(super) fn new(client: Client, settings: &Settings, running: Running) -> Result<Self, CloudError> {
+    pub(super) fn new(client: Client, settings: &Settings, running: &Running) -> Result<Self, CloudError> {
         let domain = running.domain.as_deref().filter(|domain| !domain.is_empty()).unwrap_or(&settings.domain);
         let url = match &settings.sandbox_url {
             Some(url) => url.clone(),

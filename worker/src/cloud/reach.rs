@@ -40,7 +40,7 @@ impl Cloud {
                 continue;
             };
             match self.api.connect(id, stay).await {
-                Ok(running) => return Envd::new(self.client.clone(), &self.settings, running),
+                Ok(running) => return Envd::new(self.client.clone(), &self.settings, &running),
                 Err(CloudError::Gone) => {
                     candidate = Uuid::new_v4();
                     self.forget(whose, &known, candidate).await?;

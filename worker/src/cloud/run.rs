@@ -23,7 +23,7 @@ const BELIEVES_FOR: &str = "15";
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What may be added to what a sandbox and a process have, for the way there and the last words.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// More output than this is not carried here, in bytes: all but its ends would be thrown away.
 const MAX_OUTPUT: u64 = 64 << 20;

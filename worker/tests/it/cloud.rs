@@ -242,7 +242,7 @@ async fn output_is_shown_as_it_comes_and_kept_at_both_ends() {
     let shown = Mutex::new(Vec::new());
     let command = "echo first; sleep 2; head -c 300000 /dev/zero | tr '\\0' x; echo last";
     let show = |said: Said| shown.lock().unwrap().push(said.stdout);
-    let (said, _) = outside.cloud().run(outside.whose, command, Duration::from_secs(60), show).await.unwrap();
+    let (said, _) = outside.cloud().run(outside.whose, command, Duration::from_mins(1), show).await.unwrap();
     assert_eq!(shown.lock().unwrap()[0], "first\n");
     assert!(said.stdout.starts_with("first\nxxx") && said.stdout.ends_with("xxx\nlast\n"));
     assert!(said.stdout.contains("bytes omitted") && said.stdout.len() < 21_000);

@@ -33,7 +33,7 @@ pub(super) async fn answer(state: &State, what: &str, mut request: Request) -> R
             let text = request.take_body().into_string().await.unwrap_or_default();
             let body: Value = serde_json::from_str(&text).unwrap_or_default();
             match what {
-                "POST /process.Process/SendInput" => input(state, &id, &body).await,
+                "POST /process.Process/SendInput" => input(state, &id, &body),
                 "POST /process.Process/SendSignal" => signal(state, &id, &body),
                 "POST /process.Process/List" => list(state, &id),
                 "POST /filesystem.Filesystem/Move" => files::rename(state, &id, &body),
@@ -113,7 +113,7 @@ fn no_process() -> Response {
     problem(404, "not_found", "process not found")
 }
 
-async fn input(state: &State, id: &str, body: &Value) -> Response {
+fn input(state: &State, id: &str, body: &Value) -> Response {
     let words = text_of(body, "/input/stdin").and_then(|words| STANDARD.decode(words).ok()).unwrap_or_default();
     match with_process(state, id, body, |process| process.tell(words)) {
         Some(true) => json_answer(200, &json!({})),

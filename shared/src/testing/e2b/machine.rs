@@ -32,7 +32,8 @@ type Made = (Value, String);
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Machines {
-    machines: BTreeMap<u64, Machine>,
+    /// In the order in which they were made.
+    by_age: BTreeMap<u64, Machine>,
     made: HashMap<String, Made>,
     next: u64,
 }
@@ -84,17 +85,17 @@ impl Machines {
     /// Those that there are, oldest first.
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Machine> {
         self.settle();
-        self.machines.values_mut()
+        self.by_age.values_mut()
     }
 
     /// Time passes for sandboxes, too.
     fn settle(&mut self) {
         let now = Instant::now();
-        for machine in self.machines.values_mut().filter(|machine| machine.pauses_by_itself && machine.ends_at <= now) {
+        for machine in self.by_age.values_mut().filter(|machine| machine.pauses_by_itself && machine.ends_at <= now) {
             machine.is_paused = true;
         }
         let over = |machine: &Machine| !machine.pauses_by_itself && machine.ends_at <= now;
-        for machine in self.machines.extract_if(.., |_, machine| over(machine)) {
+        for machine in self.by_age.extract_if(.., |_, machine| over(machine)) {
             end(&machine.1);
         }
     }
@@ -145,7 +146,7 @@ impl Machines {
         }
         self.next += 1;
         let described = machine.described();
-        self.machines.insert(self.next, machine);
+        self.by_age.insert(self.next, machine);
         Ok(described)
     }
 
@@ -172,13 +173,15 @@ impl Machines {
     }
 
     pub(super) fn kill(&mut self, id: &str) -> bool {
-        let killed: Vec<_> = self.machines.extract_if(.., |_, machine| machine.id == id).collect();
-        killed.iter().for_each(|(_, machine)| end(machine));
+        let killed: Vec<_> = self.by_age.extract_if(.., |_, machine| machine.id == id).collect();
+        for (_, machine) in &killed {
+            end(machine);
+        }
         !killed.is_empty()
     }
 
     pub(super) fn kill_all(&mut self) {
-        std::mem::take(&mut self.machines).values().for_each(end);
+        std::mem::take(&mut self.by_age).values().for_each(end);
     }
 }
 

@@ -148,20 +148,13 @@ async fn follow(mut child: Child, events: mpsc::Sender<Value>, timeout: Option<D
         }
     }
     let status = status.expect("a child can be waited for");
-    let mut end = json!({"status": status.to_string()});
+    let text = status.to_string();
     // As protocol buffers have it in JSON: what is 0 or false is left out.
-    match status.code() {
-        Some(0) => end["exited"] = true.into(),
-        Some(code) => {
-            end["exited"] = true.into();
-            end["exitCode"] = code.into();
-            end["error"] = status.to_string().into();
-        }
-        None => {
-            end["exitCode"] = (-1).into();
-            end["error"] = status.to_string().into();
-        }
-    }
+    let end = match status.code() {
+        Some(0) => json!({"status": text, "exited": true}),
+        Some(code) => json!({"status": text, "exited": true, "exitCode": code, "error": text}),
+        None => json!({"status": text, "exitCode": -1, "error": text}),
+    };
     let _gone = events.send(json!({"end": end})).await;
 }
 
@@ -189,6 +182,8 @@ pub(super) fn kill_all_of(sandbox: &str) {
         if pids.is_empty() {
             return;
         }
-        pids.iter().for_each(|pid| signal(pid, "KILL"));
+        for pid in &pids {
+            signal(pid, "KILL");
+        }
     }
 }
