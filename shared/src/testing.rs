@@ -22,6 +22,7 @@ use crate::stream::{StreamSettings, Streams};
 use crate::windows::Windows;
 use crate::workspace::{WorkspaceLimits, Workspaces};
 
+pub mod e2b;
 mod template;
 mod witness;
 

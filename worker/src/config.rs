@@ -12,6 +12,7 @@ use copilot_shared::telemetry::LogConfig;
 use copilot_shared::workspace::WorkspaceConfig;
 use url::Url;
 
+use crate::cloud::CloudArgs;
 use crate::compaction::Budget;
 use crate::docs::{Docs, DocsError};
 use crate::linear::{Linear, LinearKey, LinearSettings};
@@ -102,6 +103,9 @@ pub struct ToolArgs {
     /// Hours that they stay after the last command
     #[arg(long, env, hide_env_values = true, default_value_t = 48, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub sandbox_keep_hours: u64,
+    /// Where commands run instead
+    #[command(flatten)]
+    pub cloud: CloudArgs,
     /// The Markdown pages that `search_docs` and `get_doc_page` know, read at the start; the
     /// project's own if unset
     #[arg(long, env, hide_env_values = true)]

@@ -5,6 +5,7 @@
 //! an attempt step by step with a [`model`] and [`tools`], some of which know [`docs`]; [`dead_letters`] has what nobody could
 //! handle.
 
+pub mod cloud;
 pub mod compaction;
 pub mod config;
 pub mod dead_letters;

@@ -24,14 +24,15 @@ mod sweep;
 pub use disk::Excess;
 pub use files::{Pieces, Saving, SessionFileError};
 
-use capture::Capture;
+pub(crate) use capture::Capture;
+
 use launch::{Growth, Launch, Nesting};
 
 /// How often whoever watches is shown what there is.
-const SHOW_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// How long to wait for the last words of a sandbox that was killed.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why a command was not run.
 #[derive(Debug, thiserror::Error)]

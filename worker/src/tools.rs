@@ -75,9 +75,18 @@ impl Toolbox {
             .with(connect_integration::ConnectIntegration)
     }
 
-    /// The same with one tool more.
+    /// The same, with commands that run outside.
+    pub fn in_cloud(self) -> Result<Self, SchemaError> {
+        self.with(bash_exec::InCloud)
+    }
+
+    /// The same with one tool more, or with one in the place of another of its name.
     pub fn with(mut self, tool: impl Tool) -> Result<Self, SchemaError> {
-        self.tools.push(Arc::new(Registered::new(tool)?));
+        let tool: Arc<dyn AnyTool> = Arc::new(Registered::new(tool)?);
+        match self.tools.iter_mut().find(|other| other.spec().name == tool.spec().name) {
+            Some(other) => *other = tool,
+            None => self.tools.push(tool),
+        }
         self.specs = self.tools.iter().map(|tool| tool.spec().clone()).collect();
         Ok(self)
     }

@@ -137,6 +137,7 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
     let provider = config.model.provider();
     let workspaces = config.workspace.workspaces(store.clone())?;
     let title_model = config.model.title_model().map(|name| provider.connect(&name).map(|model| (model, name)));
+    let resources = resources(&config.tools, &store, &workspaces)?;
     let (sealed, sealed_turns) = mpsc::channel(4096);
     let (analytics, events) = config.analytics.start()?;
     let (settled, settled_steps) = mpsc::channel(4096);
@@ -150,8 +151,8 @@ pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), 
         title_model: title_model.transpose()?,
         window: config.model.window(),
         sight: config.model.sight(),
-        tools: Toolbox::built_in()?,
-        resources: resources(&config.tools, &store, &workspaces)?,
+        tools: if resources.cloud.is_some() { Toolbox::built_in()?.in_cloud()? } else { Toolbox::built_in()? },
+        resources,
         analytics,
         running: Running::default(),
         tasks: TaskTracker::new(),
@@ -300,6 +301,7 @@ fn resources(config: &ToolArgs, store: &Store, workspaces: &Workspaces) -> Resul
         workspaces: workspaces.clone(),
         outbound: Outbound::new(config.outbound_allow.clone())?,
         sandbox: Arc::new(config.sandbox().map_err(WorkerError::Sandbox)?),
+        cloud: config.cloud.cloud(store.clone(), config.sandbox_keep())?,
         secrets_key: config.secrets_key.clone(),
         docs: Arc::new(config.docs().map_err(WorkerError::Docs)?),
         linear: config.linear()?,
@@ -307,7 +309,12 @@ fn resources(config: &ToolArgs, store: &Store, workspaces: &Workspaces) -> Resul
 }
 
 async fn sweep_sandboxes(resources: Resources, keep: std::time::Duration, stop: CancellationToken) {
-    resources.sandbox.keep_swept(&resources.store, keep, stop).await;
+    let outside = async {
+        if let Some(cloud) = resources.cloud {
+            cloud.keep_swept(stop.clone()).await;
+        }
+    };
+    tokio::join!(resources.sandbox.keep_swept(&resources.store, keep, stop.clone()), outside);
 }
 
 /// Writes notes down together, once a second. What is lost with the process, or cannot be written,

@@ -52,7 +52,7 @@ impl Sandboxed {
 }
 
 /// What the tools of an answer put out in the end.
-async fn outputs(stream: Stream) -> Vec<Value> {
+pub async fn outputs(stream: Stream) -> Vec<Value> {
     let chunks = stream.rest().await.chunks();
     let outputs = chunks.into_iter().filter_map(|chunk| match chunk {
         Chunk::ToolOutputAvailable { output: Value::String(text), preliminary: None, .. } => Some(text),
@@ -62,12 +62,13 @@ async fn outputs(stream: Stream) -> Vec<Value> {
     outputs.map(|text| serde_json::from_str(&text).unwrap()).collect()
 }
 
-fn script(command: &str) -> String {
+/// A message that has a command run.
+pub fn script(command: &str) -> String {
     format!("demo:tool=bash_exec,args={} demo:tokens=1", json!({"command": command, "timeout": 100}))
 }
 
 /// Waits until a command says that it has begun.
-async fn begun(stream: &mut Stream) {
+pub async fn begun(stream: &mut Stream) {
     loop {
         let event = stream.until("tool-output-available").await;
         if event.data.contains("begun") {
@@ -77,18 +78,20 @@ async fn begun(stream: &mut Stream) {
 }
 
 /// Processes of this machine that sleep for so long.
-fn sleepers(seconds: u32) -> usize {
+pub fn sleepers(seconds: u32) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line) == format!("sleep\0{seconds}\0")).count()
 }
 
-async fn none_sleeps(seconds: u32) {
+/// Waits until no process sleeps for so long any more.
+pub async fn none_sleeps(seconds: u32) {
     let gone = || async { (sleepers(seconds) == 0).then_some(()) };
-    eventually("no process is left", Duration::from_secs(10), gone).await;
+    eventually("no process is left", Duration::from_secs(30), gone).await;
 }
 
-async fn says(client: &Client, session: &str, command: &str) -> String {
+/// What a command says.
+pub async fn says(client: &Client, session: &str, command: &str) -> String {
     let output = outputs(client.send(session, &script(command)).await).await;
     output[0]["stdout"].as_str().expect("the command runs").to_owned()
 }

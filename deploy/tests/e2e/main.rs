@@ -12,6 +12,7 @@ mod bad_input;
 mod cancel;
 mod chaos;
 mod client;
+mod cloud;
 mod commands;
 mod compaction;
 mod dead_letters;

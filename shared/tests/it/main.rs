@@ -12,6 +12,7 @@ mod administration;
 mod analytics;
 mod attempts;
 mod cancels;
+mod cloud_sandboxes;
 mod credits;
 mod dead_letters;
 #[cfg(feature = "launchdarkly")]

@@ -58,6 +58,8 @@ pub enum Excess {
     Hidden,
     /// The disk of the machine is nearly full.
     Disk,
+    /// It said more than can be carried from elsewhere.
+    Output,
 }
 
 /// What a directory holds, or where it could not be measured.

@@ -10,6 +10,10 @@ use serde::Deserialize;
 use super::{Access, Tool, ToolContext, ToolFailure};
 use crate::sandbox::{Ending, Excess, Said, SandboxError};
 
+mod in_cloud;
+
+pub(super) use in_cloud::InCloud;
+
 const DEFAULT_SECONDS: i64 = 30;
 const MAX_SECONDS: i64 = 120;
 
@@ -29,8 +33,36 @@ pub(super) struct BashExec;
 pub(super) struct Arguments {
     /// The Bash command or script.
     command: String,
-    /// Seconds after which it is stopped: 1 to 120, 30 if left out.
+    /// Seconds after which it is stopped, 30 if left out.
     timeout: Option<i64>,
+}
+
+impl Arguments {
+    /// The command, and how many seconds it may take; or why it is not run.
+    fn checked(self, most: i64) -> Result<(String, i64), ToolFailure> {
+        let command = self.command;
+        if command.trim().is_empty() {
+            return Err(ToolFailure::refused("empty_command", "Say which command to run."));
+        }
+        if command.len() > MAX_COMMAND {
+            let message =
+                format!("A command has at most {MAX_COMMAND} bytes. Write a file in several steps, and run it.");
+            return Err(ToolFailure::refused("command_too_long", message));
+        }
+        if command.contains('\0') {
+            return Err(ToolFailure::refused("invalid_command", "A command cannot contain a NUL character."));
+        }
+        Ok((command, self.timeout.unwrap_or(DEFAULT_SECONDS).clamp(1, most)))
+    }
+}
+
+fn patience(seconds: i64) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs())
+}
+
+/// What is shown while a command runs.
+fn running(said: Said) -> ToolAnswer {
+    answer("The command is running.", said, 0, false)
 }
 
 impl Tool for BashExec {
@@ -47,22 +79,9 @@ impl Tool for BashExec {
     const TIME_LIMIT: Duration = Duration::from_secs(150);
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
-        let command = arguments.command;
-        if command.trim().is_empty() {
-            return Ok(ToolAnswer::error("empty_command", "Say which command to run."));
-        }
-        if command.len() > MAX_COMMAND {
-            let message =
-                format!("A command has at most {MAX_COMMAND} bytes. Write a file in several steps, and run it.");
-            return Ok(ToolAnswer::error("command_too_long", message));
-        }
-        if command.contains('\0') {
-            return Ok(ToolAnswer::error("invalid_command", "A command cannot contain a NUL character."));
-        }
-        let seconds = arguments.timeout.unwrap_or(DEFAULT_SECONDS).clamp(1, MAX_SECONDS);
-        let patience = Duration::from_secs(seconds.unsigned_abs());
-        let show = |said| context.show(answer("The command is running.", said, 0, false));
-        match context.resources.sandbox.run(context.session_id, &command, patience, show).await {
+        let (command, seconds) = arguments.checked(MAX_SECONDS)?;
+        let show = |said| context.show(running(said));
+        match context.resources.sandbox.run(context.session_id, &command, patience(seconds), show).await {
             Ok((said, ending)) => Ok(ended(said, ending, seconds)),
             Err(error @ SandboxError::Unavailable) => Ok(ToolAnswer::error("sandbox_unavailable", error.to_string())),
             Err(error) => Err(error.into()),
@@ -91,6 +110,7 @@ fn reason(excess: Excess) -> &'static str {
         Excess::Files => "there are too many files in this conversation's sandbox; delete some",
         Excess::Hidden => "a directory was made unreadable",
         Excess::Disk => "the disk is nearly full",
+        Excess::Output => "it put out too much; write it to a file",
     }
 }
 

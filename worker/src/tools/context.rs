@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{ToolFailure, envelope};
+use crate::cloud::{Cloud, Whose};
 use crate::docs::Docs;
 use crate::linear::Linear;
 use crate::outbound::Outbound;
@@ -27,8 +28,10 @@ pub struct Resources {
     pub workspaces: Workspaces,
     /// The way to what a model names outside.
     pub outbound: Outbound,
-    /// Where commands run.
+    /// Where commands run on this machine.
     pub sandbox: Arc<Sandbox>,
+    /// Where they run instead, if they do not run on this machine.
+    pub cloud: Option<Cloud>,
     /// What the secrets of users are sealed with, if there are any.
     pub secrets_key: Option<SecretsKey>,
     /// What the docs tools know.
@@ -68,6 +71,11 @@ impl ToolContext {
     /// changes nothing any more.
     pub fn fence(&self) -> Fence {
         Fence { turn: self.turn_id, attempt: self.attempt }
+    }
+
+    /// In whose name a sandbox outside is used.
+    pub fn whose(&self) -> Whose {
+        Whose { session: self.session_id, fence: self.fence() }
     }
 
     /// An id for the one thing that a call makes, the same on every attempt, so that it is made

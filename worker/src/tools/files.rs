@@ -9,6 +9,7 @@ use super::{ToolContext, ToolFailure};
 mod delete;
 mod list;
 mod read;
+mod session;
 mod write;
 
 pub(super) use delete::DeleteFile;

@@ -45,6 +45,7 @@ pub(super) fn context(user: Option<&str>) -> ToolContext {
             store,
             outbound,
             sandbox,
+            cloud: None,
             secrets_key: None,
             docs: docs(),
             linear: None,

@@ -43,6 +43,7 @@ impl Scene {
                 workspaces: services.workspaces(1 << 30),
                 outbound: Outbound::new("".parse().unwrap()).unwrap(),
                 sandbox: Arc::new(Sandbox::new(&services.sandbox_dir, 1 << 30).unwrap()),
+                cloud: None,
                 secrets_key: None,
                 docs: Arc::new(Docs::open(None, None).unwrap()),
                 linear: None,

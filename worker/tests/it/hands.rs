@@ -50,6 +50,7 @@ impl Running {
             workspaces: services.workspaces(1 << 20),
             outbound: Outbound::new("".parse().unwrap()).unwrap(),
             sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
+            cloud: None,
             secrets_key: None,
             docs: Arc::new(Docs::open(None, None).unwrap()),
             linear: None,

@@ -5,6 +5,8 @@ mod abandoned;
 #[cfg(test)]
 mod anthropic;
 #[cfg(test)]
+mod cloud;
+#[cfg(test)]
 mod hands;
 #[cfg(test)]
 mod mcp;

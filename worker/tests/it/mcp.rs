@@ -51,6 +51,7 @@ async fn list_tools(services: &Services, user: &UserId, url: &str) -> Value {
             workspaces: services.workspaces(1 << 20),
             outbound: Outbound::new("127.0.0.0/8".parse().unwrap()).unwrap(),
             sandbox: Arc::new(Sandbox::new(&std::env::temp_dir(), 1 << 20).unwrap()),
+            cloud: None,
             secrets_key: Some(KEY.parse().unwrap()),
             docs: Arc::new(Docs::open(None, None).unwrap()),
             linear: None,

@@ -11,8 +11,7 @@ use copilot_shared::workspace::{File, TextRange, is_image, is_text};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{look_up, not_found, preview};
-use crate::sandbox::SessionFileError;
+use super::{look_up, not_found, preview, session};
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 /// Larger files are not given whole.
@@ -141,24 +140,8 @@ async fn metadata(context: &ToolContext, file: &File) -> Result<ToolAnswer, Tool
 
 /// Copies the file into the session's directory.
 async fn save(context: &ToolContext, file: &File, path: &str) -> Result<(), ToolFailure> {
-    let mut reader = open(context, file, None).await?;
     let size = u64::try_from(file.size_bytes).unwrap_or(0);
-    let sandbox = &context.resources.sandbox;
-    let mut saving = sandbox.save(context.session_id, path, size).await.map_err(unsaved)?;
-    while let Some(piece) = reader.next().await {
-        saving.write(piece?).await.map_err(unsaved)?;
-    }
-    saving.finish().await.map_err(unsaved)
-}
-
-fn unsaved(error: SessionFileError) -> ToolFailure {
-    match error {
-        SessionFileError::Outside | SessionFileError::Missing | SessionFileError::NoFile => {
-            ToolFailure::refused("invalid_save_path", error.to_string())
-        }
-        SessionFileError::Full => ToolFailure::refused("directory_full", error.to_string()),
-        SessionFileError::System(_) => error.into(),
-    }
+    session::save(context, path, size, open(context, file, None).await?).await
 }
 
 async fn open(context: &ToolContext, file: &File, part: Option<Range<u64>>) -> Result<BlobReader, ToolFailure> {

@@ -9,6 +9,7 @@ use copilot_shared::workspace::{File, FilePath, Target, file_name};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::session::SessionFile;
 use super::{invalid_path, preview, unwritten};
 use crate::sandbox::SessionFileError;
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
@@ -104,9 +105,9 @@ fn source(arguments: Arguments) -> Result<Source, ToolFailure> {
 /// Copies a file of the session's directory, piece by piece.
 async fn copy(context: &ToolContext, target: Target, path: String) -> Result<ToolAnswer, ToolFailure> {
     let refused = |error: SessionFileError| ToolFailure::refused("source_unreadable", error.to_string());
-    let mut pieces = context.resources.sandbox.open(context.session_id, &path).await.map_err(refused)?;
+    let mut pieces = SessionFile::open(context, &path).await.map_err(refused)?;
     let mime_type = target.mime_type.clone();
-    let begun = context.resources.workspaces.begin(context.user()?, target, Some(pieces.size())).await;
+    let begun = context.resources.workspaces.begin(context.user()?, target, pieces.size()).await;
     let mut upload = begun.map_err(unwritten)?;
     let mut start = None;
     while let Some(piece) = pieces.next().await? {
