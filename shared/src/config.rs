@@ -64,7 +64,8 @@ pub struct TurnConfig {
     /// Turns of one user that run at once; more wait; 0 for no cap
     #[arg(long, env, hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(i64).range(0..))]
     pub max_running_turns_per_user: i64,
-    /// Turns of one user in flight, the running ones included; more are refused; 0 for no cap
+    /// Turns of one user in flight, or of a session without an owner, the running ones included; more
+    /// are refused; 0 for no cap
     #[arg(long, env, hide_env_values = true, default_value_t = 15, value_parser = clap::value_parser!(i64).range(0..))]
     pub max_in_flight_turns_per_user: i64,
     /// Seconds that an accepted turn may wait for a worker before it fails; 0 for ever
