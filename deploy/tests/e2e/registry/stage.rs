@@ -16,7 +16,7 @@ use crate::client::{Client, Stream};
 use crate::system::{Process, System};
 
 /// Many turns at once take a while on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
