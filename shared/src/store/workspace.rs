@@ -355,7 +355,7 @@ async fn hold(tx: Tx<'_>, by: Option<Fence>) -> Result<(), Fenced> {
 }
 
 /// Ends a file and the transaction, which has the workspace's lock.
-async fn end_file(mut tx: PgTransaction<'_>, workspace: WorkspaceId, file: &File) -> Result<(), sqlx::Error> {
+async fn end_file(mut tx: PgTransaction<'static>, workspace: WorkspaceId, file: &File) -> Result<(), sqlx::Error> {
     soft_delete(&mut tx, file.id, &file.blob).await?;
     grow(&mut tx, workspace, -file.size_bytes).await?;
     tx.commit().await
