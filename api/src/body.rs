@@ -1,5 +1,8 @@
 //! JSON bodies, read strictly: bounded, of the right type, each mistake with its field's name.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use poem::http::{StatusCode, header};
@@ -7,10 +10,12 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_path_to_error::Segment;
 
-use crate::problem::{Code, FieldError, Problem};
+use crate::problem::{Code, FieldError, Loc, Problem};
 
 /// The longest body of an ordinary route, in bytes.
 pub const ORDINARY: usize = 1024 * 1024;
@@ -134,10 +139,44 @@ async fn collect(body: poem::Body, limit: usize, declared: usize) -> Result<Byte
 pub fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
     let text = check_syntax(bytes)?;
     let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        refuse(if path == "." { "" } else { &path }, &error.into_inner())
+    let read: Result<Object<T>, _> = serde_path_to_error::deserialize(&mut json);
+    read.map(|read| read.0).map_err(|error| {
+        let path = error.path().iter().filter_map(step).collect();
+        refuse(path, &error.into_inner())
     })
+}
+
+fn step(segment: &Segment) -> Option<Loc> {
+    match segment {
+        Segment::Seq { index } => Some(Loc::Index(u64::try_from(*index).unwrap_or(u64::MAX))),
+        Segment::Map { key } | Segment::Enum { variant: key } => Some(Loc::Name(key.clone())),
+        Segment::Unknown => None,
+    }
+}
+
+/// A value whose fields have names: serde also takes an array for a struct, by the order of its fields,
+/// which nobody is to rely on.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 fn check_syntax(bytes: &[u8]) -> Result<&str, Problem> {
@@ -174,20 +213,20 @@ fn nests_too_deep(bytes: &[u8]) -> bool {
     false
 }
 
-fn refuse(path: &str, error: &serde_json::Error) -> Problem {
+fn refuse(mut path: Vec<Loc>, error: &serde_json::Error) -> Problem {
     let full = error.to_string();
     let reason: String = full.split(" at line ").next().unwrap_or_default().chars().take(300).collect();
     if let Some(name) = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        let field = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-        return Problem::invalid(FieldError::in_body(&field, "missing", "Field required"));
+        path.push(Loc::Name(name.to_owned()));
+        return Problem::invalid(FieldError::on_the_way(path, "missing", "Field required"));
     }
     // The whole text is JSON, as was checked: what the parser calls a mistake of syntax is a value
     // that cannot stand in this place, such as a number for a word of a list.
     if error.is_syntax() {
-        return Problem::invalid(FieldError::in_body(path, "type_error", reason));
+        return Problem::invalid(FieldError::on_the_way(path, "type_error", reason));
     }
     let kind = if reason.starts_with("invalid type") { "type_error" } else { "value_error" };
-    Problem::invalid(FieldError::in_body(path, kind, reason))
+    Problem::invalid(FieldError::on_the_way(path, kind, reason))
 }
 
 #[cfg(test)]
@@ -234,6 +273,23 @@ mod tests {
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
             assert!(shown.contains(&format!("{field:?}")), "{shown}");
         }
+    }
+
+    #[test]
+    fn an_array_is_no_object_and_a_place_in_one_is_a_number() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "the fields are only read into")]
+        struct Lists {
+            inner: Option<Object<Inner>>,
+            names: Vec<String>,
+        }
+        for text in [r#"[null,["a"]]"#, r#"{"inner":["n",1],"names":[]}"#, r#"{"names":["a",5]}"#] {
+            let problem = parse::<Lists>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+        }
+        let shown = format!("{:?}", parse::<Lists>(br#"{"names":["a",5]}"#).unwrap_err());
+        assert!(shown.contains(r#"Name("names"), Index(1)"#), "{shown}");
+        assert!(parse::<Lists>(br#"{"inner":{"name":"n","count":1},"names":[]}"#).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use poem_openapi::OperationId;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::problem::{Code, Problem, problem_of};
+use crate::problem::{Code, FieldError, Problem, problem_of};
 
 mod allow;
 mod origins;
@@ -27,6 +27,10 @@ const HEADERS: usize = 32 * 1024;
 const WORTH_COMPRESSING: usize = 50 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that routes read as text: one that is none would look like one that is not there, and a
+/// submit would not be the same as its repetition.
+const TEXTS: [HeaderName; 2] = [HeaderName::from_static("idempotency-key"), HeaderName::from_static("last-event-id")];
 
 /// What the edge decides by.
 pub struct Edge {
@@ -64,6 +68,10 @@ impl Edge {
             return Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::HeadersTooLarge, detail)
                 .into_response();
         }
+        if let Some(name) = TEXTS.iter().find(|name| has_strange_bytes(request.headers(), name)) {
+            let why = "must be visible ASCII characters";
+            return Problem::invalid(FieldError::at("header", name.as_str(), "value_error", why)).into_response();
+        }
         let called = std::panic::AssertUnwindSafe(inner.call(request)).catch_unwind().await;
         let error = match called {
             Ok(Ok(response)) => return response.into_response(),
@@ -93,6 +101,10 @@ impl Edge {
         }
         response
     }
+}
+
+fn has_strange_bytes(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().any(|value| value.to_str().is_err())
 }
 
 /// Puts the edge around an endpoint.

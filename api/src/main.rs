@@ -37,6 +37,7 @@ async fn main() -> ExitCode {
 
 async fn migrate(config: &MigrateConfig) -> Result<(), Failure> {
     let traces = telemetry::init(&config.logs, "copilot-api")?;
+    config.servers.check()?;
     config.servers.store(&config.turns)?.migrate().await?;
     traces.close().await;
     println!("The database's schema is up to date.");

@@ -12,7 +12,8 @@ mod causes;
 mod refused;
 
 pub use bodies::{
-    Checkpoint, Code, Conflict, Fault, FieldError, Invalid, StorageExceeded, StorageFault, Unprocessable, UploadFault,
+    Checkpoint, Code, Conflict, Fault, FieldError, Invalid, Loc, StorageExceeded, StorageFault, Unprocessable,
+    UploadFault,
 };
 pub use catch::problem_of;
 pub use refused::{Refused, Statuses};

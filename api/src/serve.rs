@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use copilot_shared::analytics::PostHogError;
 use copilot_shared::blobs::BlobError;
-use copilot_shared::config::FlagsError;
+use copilot_shared::config::{AddressError, FlagsError};
 use copilot_shared::lifecycle::{Lifecycle, farewell};
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::payment::Payments;
@@ -35,6 +35,9 @@ pub enum ServeError {
     /// The settings make no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A server has no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The process cannot speak of itself.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -84,6 +87,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), ServeError> {
 
 /// Serves until `lifecycle.stop`.
 pub async fn serve_until(config: ServeConfig, lifecycle: Lifecycle) -> Result<(), ServeError> {
+    config.servers.check()?;
     let gate = Arc::new(config.gate()?);
     let origins = config.origins()?;
     let store = config.servers.store(&config.turns).map_err(ServeError::Store)?;

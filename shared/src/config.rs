@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
+use lapin::uri::AMQPUri;
 
 use crate::analytics::{Analytics, Delivery, Environment, Pace, PostHog, PostHogError};
 use crate::clock::Clock;
@@ -63,7 +64,8 @@ pub struct TurnConfig {
     /// Turns of one user that run at once; more wait; 0 for no cap
     #[arg(long, env, hide_env_values = true, default_value_t = 5, value_parser = clap::value_parser!(i64).range(0..))]
     pub max_running_turns_per_user: i64,
-    /// Turns of one user in flight, the running ones included; more are refused; 0 for no cap
+    /// Turns of one user in flight, or of a session without an owner, the running ones included; more
+    /// are refused; 0 for no cap
     #[arg(long, env, hide_env_values = true, default_value_t = 15, value_parser = clap::value_parser!(i64).range(0..))]
     pub max_in_flight_turns_per_user: i64,
     /// Seconds that an accepted turn may wait for a worker before it fails; 0 for ever
@@ -252,7 +254,44 @@ impl TurnConfig {
     }
 }
 
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
+}
+
+/// A server's address is none. It is not shown: it may hold a password.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// PostgreSQL's.
+    #[error("DATABASE_URL is no address of PostgreSQL, such as postgres://user@host:5432/copilot")]
+    Postgres,
+    /// Redis'.
+    #[error("REDIS_URL is no address of Redis, such as redis://host:6379/0 or redis-cluster://h1:6379,h2:6379")]
+    Redis,
+    /// RabbitMQ's.
+    #[error(
+        "RABBITMQ_URL is no address of RabbitMQ, such as amqp://user:password@host:5672/%2f; several are comma separated"
+    )]
+    RabbitMq,
+}
+
 impl ServersConfig {
+    /// Are the addresses any? To be asked first: a process that starts with a wrong one looks healthy
+    /// and does nothing.
+    pub fn check(&self) -> Result<(), AddressError> {
+        if !has_scheme(&self.database_url, &["postgres", "postgresql"]) {
+            return Err(AddressError::Postgres);
+        }
+        let redis = ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+        if !has_scheme(&self.redis_url, &redis) {
+            return Err(AddressError::Redis);
+        }
+        let is_broker = |url: &str| has_scheme(url, &["amqp", "amqps"]) && url.parse::<AMQPUri>().is_ok();
+        if !self.rabbitmq_url.split(',').map(str::trim).all(is_broker) {
+            return Err(AddressError::RabbitMq);
+        }
+        Ok(())
+    }
+
     /// The handle to PostgreSQL.
     pub fn store(&self, turns: &TurnConfig) -> Result<Store, StoreError> {
         let settings = StoreSettings {
@@ -277,5 +316,42 @@ impl ServersConfig {
     /// The broker, as `name` in its lists.
     pub fn broker(&self, name: &str) -> Broker {
         Broker::new(&self.rabbitmq_url, Topology::new(&self.rabbitmq_prefix), name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        servers: ServersConfig,
+    }
+
+    fn check(option: &str, url: &str) -> Result<(), AddressError> {
+        Cli::try_parse_from(["copilot", option, url]).unwrap().servers.check()
+    }
+
+    #[test]
+    fn addresses_of_something_else_are_refused_by_the_name_of_their_variable() {
+        for (option, error, wrong) in [
+            ("--database-url", AddressError::Postgres, ["nope", "http://x", ""]),
+            ("--redis-url", AddressError::Redis, ["nope", "http://x", ""]),
+            ("--rabbitmq-url", AddressError::RabbitMq, ["nope", "http://x", "amqp://a:5672, nope"]),
+        ] {
+            for url in wrong {
+                assert_eq!(check(option, url).as_ref(), Err(&error), "{option} {url}");
+            }
+        }
+        for (option, right) in [
+            ("--database-url", "postgresql://user:pass@host/db?sslmode=require"),
+            ("--redis-url", "redis-cluster://h1:1,h2:2"),
+            ("--rabbitmq-url", "amqp://a:b@h1:5672/%2f, amqps://a:b@h2/vhost"),
+        ] {
+            assert_eq!(check(option, right), Ok(()), "{right}");
+        }
     }
 }

@@ -96,7 +96,10 @@ async fn last_batch(store: &Store, turn: &Turn, end: &TurnEnd, mut fold: Fold) -
         }
     }
     chunks.extend(fold.ending(turn.id, end));
-    let frames: Vec<Frame> = chunks.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
+    let mut frames: Vec<Frame> = chunks.into_iter().map(|chunk| Frame::Chunk(None, chunk)).collect();
+    if !turn.usage.is_zero() {
+        frames.insert(frames.len().saturating_sub(1), Frame::Usage(turn.usage));
+    }
     Ok(Append::of(turn.id, turn.attempt, last, &frames))
 }
 

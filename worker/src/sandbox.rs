@@ -25,7 +25,7 @@ pub use disk::Excess;
 pub use files::{Pieces, Saving, SessionFileError};
 
 use capture::Capture;
-use launch::{Launch, Nesting};
+use launch::{Growth, Launch, Nesting};
 
 /// How often whoever watches is shown what there is.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -104,8 +104,11 @@ impl Sandbox {
     ) -> Result<(Said, Ending), SandboxError> {
         let home = home::prepare(&self.root, session).await.map_err(SandboxError::Home)?;
         let Ability { bubblewrap, nesting } = self.ability(&home).await?;
-        let budget = disk::used_when_shown(&home).await.map_err(SandboxError::Home)?.or_quota(self.quota);
-        let mut child = spawn(&Launch { bubblewrap, home: &home, nesting: *nesting, command })?;
+        let used = disk::used_when_shown(&home).await.map_err(SandboxError::Home)?;
+        let has_room = used.has_room(1, self.quota) && disk::has_reserve(&home, 1).map_err(SandboxError::Home)?;
+        let growth = if has_room { Growth::Allowed } else { Growth::Forbidden };
+        let budget = used.or_quota(self.quota);
+        let mut child = spawn(&Launch { bubblewrap, home: &home, nesting: *nesting, growth, command })?;
         let mut run = Run::of(&mut child)?;
         let ending = tokio::select! {
             status = run.until_end(&mut child, show) => Ending::Exited(exit_code(status.map_err(SandboxError::Start)?)),
@@ -128,12 +131,18 @@ impl Sandbox {
         let mut reason = String::from("bubblewrap is not installed");
         if let Some(bubblewrap) = launch::bubblewrap() {
             for nesting in [Nesting::Forbidden, Nesting::Possible] {
-                let child = spawn(&Launch { bubblewrap: &bubblewrap, home, nesting, command: "true" })?;
+                let growth = Growth::Allowed;
+                let child = spawn(&Launch { bubblewrap: &bubblewrap, home, nesting, growth, command: "true" })?;
                 let ended = child.wait_with_output().await.map_err(SandboxError::Start)?;
                 if ended.status.success() {
                     return Ok(self.ability.get_or_init(|| Ability { bubblewrap, nesting }));
                 }
                 reason = String::from_utf8_lossy(&ended.stderr).into_owned();
+                // Anything else may pass, and the weaker sandbox would stay.
+                if !["userns", "user_namespaces"].iter().any(|word| reason.contains(word)) {
+                    break;
+                }
+                tracing::warn!(%reason, "bubblewrap is too old, or the kernel's limits forbid, to keep commands from making sandboxes of their own");
             }
         }
         tracing::warn!(%reason, "there is no sandbox: bubblewrap is needed, and a kernel that allows user namespaces");

@@ -1,5 +1,6 @@
 //! One attempt at a turn: the only place where the order of its events is written.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use copilot_shared::chunk::Chunk;
@@ -7,7 +8,7 @@ use copilot_shared::store::{Claimed, Fenced, Finished, StepCommit};
 use copilot_shared::turn::{ErrorCode, Failure, FinishReason, Turn, TurnEnd};
 use copilot_shared::usage::TokenUsage;
 use copilot_shared::windows::Then;
-
+use futures_util::FutureExt;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -108,7 +109,7 @@ struct Attempt {
 pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) {
     let id = claimed.turn.id;
     let number = claimed.turn.attempt.0;
-    let outcome = Box::pin(attempt(worker, claimed, signals, span)).await;
+    let outcome = caught(Box::pin(attempt(worker, claimed, signals, span))).await;
     let broken = match outcome {
         Ok(()) => return,
         Err(Stopped::Broken(error)) => error,
@@ -123,6 +124,19 @@ pub async fn run(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         tracing::warn!(turn.id = %id, error = &error as &dyn std::error::Error, "a broken attempt keeps its lease until it lapses");
     }
 }
+
+/// A panic is a mistake like any other: the turn is given up, and not kept for ever.
+async fn caught(attempt: impl Future<Output = Result<(), Stopped>>) -> Result<(), Stopped> {
+    // What an attempt shares is behind locks that outlive a panic, and nothing else of it is used again.
+    match AssertUnwindSafe(attempt).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_said_by_the_hook) => Err(Stopped::Broken(Box::new(Panicked))),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Panicked;
 
 async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span: Span) -> Result<(), Stopped> {
     let persistence = Persistence::new(worker.store.clone(), &claimed.turn, signals.lost.clone());
@@ -326,5 +340,20 @@ impl Attempt {
             usage += step.usage;
         }
         usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_is_broken_and_no_more() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("a mistake");
+        };
+        assert!(matches!(caught(panics).await, Err(Stopped::Broken(_))));
+        assert!(caught(async { Ok(()) }).await.is_ok());
     }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use copilot_shared::analytics::{Analytics, PostHogError};
 use copilot_shared::blobs::BlobError;
-use copilot_shared::config::FlagsError;
+use copilot_shared::config::{AddressError, FlagsError};
 use copilot_shared::id::{TurnId, WorkerId};
 use copilot_shared::lifecycle::{Lifecycle, farewell};
 use copilot_shared::meter::Meter;
 use copilot_shared::ops::{self, OpsError, Readiness};
 use copilot_shared::queue::{CancelListener, DeadLetterIntake, Intake, Publisher};
 use copilot_shared::reconciler::Reconciler;
-use copilot_shared::store::{Store, StoreError};
+use copilot_shared::store::{Fenced, Store, StoreError};
 use copilot_shared::stream::{StreamError, Streams};
 use copilot_shared::workspace::Workspaces;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +24,7 @@ use crate::docs::DocsError;
 use crate::model::Model;
 use crate::model::config::ModelConfigError;
 use crate::outbound::Outbound;
-use crate::running::Running;
+use crate::running::{Held, Running};
 use crate::tools::{Resources, SchemaError, Toolbox};
 use crate::turn::Sight;
 use crate::{intake, lease};
@@ -74,6 +74,9 @@ pub struct Worker {
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
+    /// A server has no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// `DATABASE_URL` is no address.
     #[error("DATABASE_URL")]
     Store(#[from] StoreError),
@@ -107,8 +110,8 @@ pub enum WorkerError {
     /// The ops server cannot be started.
     #[error("WORKER_OPS_LISTEN")]
     Ops(#[from] OpsError),
-    /// Turns could not be handed over before the end.
-    #[error("{0} turns were still running when the process had to end")]
+    /// Turns were cut in the middle of a step: what they did in it is done again by others.
+    #[error("{0} turns reached no step boundary before the process had to end, and were cut")]
     Unclean(usize),
 }
 
@@ -126,6 +129,7 @@ impl Worker {
 /// Runs until the lifecycle stops; then finishes or hands over what runs.
 pub async fn run(config: Box<WorkerConfig>, lifecycle: Lifecycle) -> Result<(), WorkerError> {
     let id = WorkerId::generate();
+    config.servers.check()?;
     let store = config.servers.store(&config.turns)?;
     let streams = config.servers.streams(&config.turns)?;
     let broker = config.servers.broker(&format!("copilot-worker {id}"));
@@ -224,8 +228,9 @@ fn take_notes(
 /// How long a turn may take to reach a step boundary once the grace is over, before it is cut.
 const LAST_CALL: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Waits for running turns; then has them handed over at their step boundary; then cuts them, so
-/// that another worker takes them over at once. Returns how many did not even end then.
+/// Waits for running turns; then has them handed over at their step boundary; then cuts them, and
+/// hands them over where they stand, so that another worker takes them over at once. Returns how many
+/// were cut.
 async fn drain(worker: &Worker, grace: std::time::Duration) -> usize {
     worker.tasks.close();
     tracing::info!(turns = worker.running.len(), "draining");
@@ -237,12 +242,30 @@ async fn drain(worker: &Worker, grace: std::time::Duration) -> usize {
     if tokio::time::timeout(LAST_CALL, worker.tasks.wait()).await.is_ok() {
         return 0;
     }
-    tracing::warn!(turns = worker.running.len(), "cutting turns that reached no step boundary");
+    let cut = worker.running.held();
+    tracing::warn!(turns = cut.len(), "cutting turns that reached no step boundary");
     worker.running.lose_all();
-    if tokio::time::timeout(LAST_CALL, worker.tasks.wait()).await.is_ok() {
-        return 0;
+    if tokio::time::timeout(LAST_CALL, worker.tasks.wait()).await.is_err() {
+        tracing::error!(turns = worker.running.len(), "attempts that were cut have not ended");
     }
-    worker.running.len().max(1)
+    // Only now: whoever takes them over is to meet nobody. Else they would wait for their lease to lapse.
+    if tokio::time::timeout(LAST_CALL, hand_over(worker, &cut)).await.is_err() {
+        tracing::warn!("turns could not be handed over in time; they are when their lease has lapsed");
+    }
+    cut.len()
+}
+
+async fn hand_over(worker: &Worker, cut: &[Held]) {
+    for (turn, attempt, _) in cut {
+        match worker.store.hand_back(*turn, *attempt).await {
+            Ok(()) => worker.publish(&[*turn]).await,
+            // It came to its end after all.
+            Err(Fenced::Fenced) => {}
+            Err(Fenced::Store(error)) => {
+                tracing::warn!(turn.id = %turn, error = &error as &dyn std::error::Error, "a turn that was cut keeps its lease until it lapses");
+            }
+        }
+    }
 }
 
 fn readiness(worker: &Worker) -> Readiness {

@@ -6,7 +6,7 @@ use copilot_shared::store::{Again, Idempotency, OnBusy, Seen};
 use sha2::{Digest, Sha256};
 
 use super::App;
-use super::submit_turn::{Accepted, Reserves, SubmitTurnError};
+use super::submit_turn::{Accepted, Reserves, SubmitTurnError, said_chars};
 
 /// An answer that a client wants anew.
 #[derive(Debug, Clone)]
@@ -29,14 +29,14 @@ impl App {
         caller: &Caller,
         wanted: Regeneration,
     ) -> Result<Accepted, SubmitTurnError> {
-        let said = wanted.seen.text.len();
         let again = again(session, wanted);
         if let Some(idempotency) = &again.idempotency
             && let Some(turn) = self.store.find_submitted(session.id, caller, idempotency).await?
         {
             return self.attached(turn, again.on_busy, caller).await;
         }
-        let reserves = Reserves { turn: again.id, said };
+        let asked = self.store.asked_again(session.id, &again).await?;
+        let reserves = Reserves { turn: again.id, said: asked.iter().map(said_chars).sum() };
         let write = Box::pin(self.store.ask_again(session.id, caller, &again));
         let done = self.within_limits(caller, reserves, write).await?;
         self.accepted(done, again.on_busy, caller).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use copilot_shared::cursor::Cursor;
-use copilot_shared::id::TurnId;
+use copilot_shared::id::{SessionId, TurnId};
 use copilot_shared::store::StoreError;
 use copilot_shared::stream::{Meta, StreamError};
 use copilot_shared::turn::Turn;
@@ -107,6 +107,14 @@ impl App {
             }
             Err((error, _)) => Err(error),
         }
+    }
+
+    /// Where a turn stands that a client knows of, and its place in the queue; 0 if it does not wait.
+    pub async fn standing(&self, session: SessionId, turn: TurnId) -> Result<(Turn, i64), ResumeError> {
+        let known = self.store.find_turn(session, turn).await?.ok_or(ResumeError::Expired)?;
+        let queue = self.store.list_queue(session).await?;
+        let position = queue.iter().find(|waiting| waiting.turn_id == turn).map_or(0, |waiting| waiting.position);
+        Ok((known, position))
     }
 
     /// Decides again and again, until the servers are back.

@@ -266,7 +266,7 @@ impl App {
 }
 
 /// What a part costs a model, about, in bytes of text.
-fn said_chars(part: &Part) -> usize {
+pub(super) fn said_chars(part: &Part) -> usize {
     match part {
         Part::Text { text, .. } | Part::Reasoning { text, .. } => text.len(),
         Part::Context { url, content } => url.len() + content.len(),

@@ -30,6 +30,7 @@ pub(super) fn correct(document: &mut Value) -> Result<(), DocumentError> {
     for_each_object(document, &plain_numbers);
     let schemas = document.pointer("/components/schemas").cloned().ok_or(DocumentError::Lacks("schemas"))?;
     for_each_object(document, &null_is_a_word);
+    for_each_object(document, &choices_have_their_own_types);
     for_each_object(document, &|object| type_nullables(object, &schemas));
     add_shared_headers(document);
     let operations = document.get_mut("paths").and_then(Value::as_object_mut).ok_or(DocumentError::Lacks("paths"))?;
@@ -77,6 +78,13 @@ fn null_is_a_word(object: &mut Map<String, Value>) {
         object.remove("anyOf");
         object.insert("allOf".into(), value);
         object.insert("nullable".into(), json!(true));
+    }
+}
+
+/// The framework says of every union that it is an object, be it one of texts and lists.
+fn choices_have_their_own_types(object: &mut Map<String, Value>) {
+    if ["anyOf", "oneOf"].iter().any(|choice| object.contains_key(*choice)) {
+        object.remove("type");
     }
 }
 

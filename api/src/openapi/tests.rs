@@ -121,6 +121,15 @@ fn the_newest_version_has_items_in_its_streams_and_null_as_a_type() {
 }
 
 #[test]
+fn a_union_leaves_its_type_to_its_choices() {
+    let document = parsed();
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["SessionView"].get("type"), None, "a session, or a list of messages");
+    assert_eq!(schemas["Loc"]["anyOf"].as_array().unwrap().len(), 2);
+    assert_eq!(schemas["Loc"].get("type"), None, "a name, or a number");
+}
+
+#[test]
 fn an_answer_has_exactly_the_fields_of_its_schema() {
     use copilot_shared::tool::ToolAnswer;
     let document = parsed();

@@ -184,11 +184,22 @@ pub enum UploadFault {
     Fault(Fault),
 }
 
+/// A step on the way to a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Union)]
+#[serde(untagged)]
+pub enum Loc {
+    /// Into the field of an object.
+    Name(String),
+    /// To a place in a list.
+    Index(u64),
+}
+
 /// A field of the request that is not as it must be.
 #[derive(Debug, Clone, Serialize, Object)]
 pub struct FieldError {
-    /// Where it is: `body`, `query`, `path` or `header`, then the names on the way.
-    pub loc: Vec<String>,
+    /// Where it is: `body`, `query`, `path` or `header`, then the names, and the places in lists, on
+    /// the way.
+    pub loc: Vec<Loc>,
     /// A sentence for people.
     pub msg: String,
     /// What kind of mistake it is.
@@ -200,13 +211,19 @@ pub struct FieldError {
 impl FieldError {
     /// A mistake in a field of the body.
     pub fn in_body(field: &str, kind: &str, msg: impl Into<String>) -> Self {
-        let loc = std::iter::once("body").chain(field.split('.')).filter(|name| !name.is_empty());
-        Self { loc: loc.map(str::to_owned).collect(), msg: msg.into(), kind: kind.into() }
+        let names = field.split('.').filter(|name| !name.is_empty());
+        Self::on_the_way(names.map(|name| Loc::Name(name.to_owned())).collect(), kind, msg)
+    }
+
+    /// A mistake at a place in the body.
+    pub fn on_the_way(way: Vec<Loc>, kind: &str, msg: impl Into<String>) -> Self {
+        let loc = std::iter::once(Loc::Name("body".to_owned())).chain(way).collect();
+        Self { loc, msg: msg.into(), kind: kind.into() }
     }
 
     /// A mistake in a named part of the request outside the body.
     pub fn at(place: &str, name: &str, kind: &str, msg: impl Into<String>) -> Self {
-        Self { loc: vec![place.into(), name.into()], msg: msg.into(), kind: kind.into() }
+        Self { loc: vec![Loc::Name(place.into()), Loc::Name(name.into())], msg: msg.into(), kind: kind.into() }
     }
 }
 
@@ -292,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_field_of_the_body_is_named_by_its_path() {
-        assert_eq!(FieldError::in_body("context.url", "missing", "m").loc, ["body", "context", "url"]);
-        assert_eq!(FieldError::in_body("", "missing", "m").loc, ["body"]);
+        let names = |names: &[&str]| names.iter().map(|name| Loc::Name((*name).to_owned())).collect::<Vec<_>>();
+        assert_eq!(FieldError::in_body("context.url", "missing", "m").loc, names(&["body", "context", "url"]));
+        assert_eq!(FieldError::in_body("", "missing", "m").loc, names(&["body"]));
     }
 }

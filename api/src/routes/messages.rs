@@ -113,7 +113,8 @@ impl From<StoredMessage> for Message {
     }
 }
 
-fn file(part: &Part) -> Option<MessageFile> {
+/// A file, if the part is one.
+pub(super) fn file(part: &Part) -> Option<MessageFile> {
     let Part::File { id, name, mime_type, size_bytes } = part else { return None };
     Some(MessageFile {
         file_id: id.0,

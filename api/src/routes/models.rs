@@ -8,7 +8,7 @@ use poem_openapi::{ApiResponse, Enum, Object};
 use uuid::Uuid;
 
 use super::Nullable;
-use super::messages::Message;
+use super::messages::{Message, MessageFile, file};
 use crate::app::cancel_turn::Cancelled;
 use crate::app::create_session::Created;
 use crate::app::read_session::SessionDetail;
@@ -202,8 +202,10 @@ pub(super) struct Waiting {
     turn_id: Uuid,
     /// 1 is next.
     position: i64,
-    /// What it says.
+    /// What it says; empty if it is nothing but files.
     message: String,
+    /// Its files.
+    files: Vec<MessageFile>,
     created_at: DateTime<Utc>,
 }
 
@@ -344,6 +346,7 @@ impl From<Vec<QueuedMessage>> for QueueResponse {
             turn_id: queued.turn_id.0,
             position: queued.position,
             message: queued.message,
+            files: queued.files.iter().filter_map(file).collect(),
             created_at: queued.created_at,
         };
         Self { queue: queue.into_iter().map(waiting).collect() }

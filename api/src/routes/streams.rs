@@ -84,11 +84,6 @@ impl Statuses for Submitting {
     const STATUSES: &'static [u16] = &[400, 401, 404, 409, 410, 413, 415, 422, 429, 500, 503];
 }
 
-pub(super) struct SubmittingWithoutStream;
-impl Statuses for SubmittingWithoutStream {
-    const STATUSES: &'static [u16] = &[400, 401, 404, 409, 413, 415, 422, 429, 500, 503];
-}
-
 pub(super) struct Resuming;
 impl Statuses for Resuming {
     const STATUSES: &'static [u16] = &[400, 401, 404, 409, 410, 500, 503];
@@ -173,7 +168,8 @@ impl StreamRoutes {
 
     /// Submit a message without a stream
     ///
-    /// As `stream_chat`. Follow the turn with `resume_turn_stream`, or read the session later.
+    /// As `stream_chat`. Follow the turn with `resume_turn_stream`, or read the session later. With
+    /// `Last-Event-ID` nothing is submitted: the answer tells where that turn stands.
     #[oai(path = "/sessions/:id/messages", method = "post", operation_id = "submit_message")]
     async fn submit_message(
         &self,
@@ -182,10 +178,18 @@ impl StreamRoutes {
         /// Makes the call idempotent
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<String>>,
+        /// A place in the stream of a turn that was submitted before
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
         body: SubmitBytes,
-    ) -> Result<SubmittedResponse, Refused<SubmittingWithoutStream>> {
-        let Accepted { turn, position, .. } =
-            app.answer(&id.session, &id.caller, read_submission(body, key.0).await?).await?;
+    ) -> Result<SubmittedResponse, Refused<Submitting>> {
+        let (turn, position) = if let Some(received) = last_event_id.0.filter(|id| !id.is_empty()) {
+            app.standing(id.session.id, received.parse::<Cursor>()?.turn_id).await?
+        } else {
+            let submission = read_submission(body, key.0).await?;
+            let Accepted { turn, position, .. } = app.answer(&id.session, &id.caller, submission).await?;
+            (turn, position)
+        };
         let response = SubmitResponse { turn_id: turn.id.0, status: turn.status.into(), position };
         Ok(SubmittedResponse::Accepted(Json(response)))
     }

@@ -118,7 +118,7 @@ struct Wire<'a> {
     message: Option<MessageText>,
     message_id: Option<Uuid>,
     is_user_message: Option<bool>,
-    context: Option<WireContext>,
+    context: Option<body::Object<WireContext>>,
     file_ids: Option<FileIds>,
     on_busy: Option<WireOnBusy>,
     #[serde(borrow)]
@@ -186,7 +186,7 @@ impl SubmitBytes {
         let on_busy = on_busy(wire.on_busy);
         let mut submission = Submission {
             text: String::new(),
-            context: wire.context.map(|context| (context.url.0, context.content.0)),
+            context: wire.context.map(|body::Object(context)| (context.url.0, context.content.0)),
             file_ids: wire.file_ids.map(|ids| ids.0).unwrap_or_default(),
             files: Vec::new(),
             key,

@@ -108,6 +108,11 @@ async fn a_message_may_be_nothing_but_files() {
     submit(&api, &session, &ui("", &[("", HELLO)], Uuid::new_v4())).await.ok();
     assert!(said(&api, &session).await[0].starts_with("[Attached files]\n- file.txt (text/plain, 0.0 KB), file_id="));
     submit(&api, &session, &ui("", &[], Uuid::new_v4())).await.refused(422, "validation_error");
+
+    submit(&api, &session, &ui("", &[("b.txt", HELLO)], Uuid::new_v4())).await.ok();
+    let queue = api.get(format!("{session}/queue")).by("ann").send().await.ok();
+    let waiting = &queue["queue"][0];
+    assert_eq!((&waiting["message"], &waiting["files"][0]["name"]), (&json!(""), &json!("b.txt")), "{queue}");
 }
 
 #[tokio::test]

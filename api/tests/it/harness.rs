@@ -31,7 +31,7 @@ use copilot_shared::windows::Windows;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use poem::endpoint::BoxEndpoint;
-use poem::http::{HeaderMap, Method, StatusCode};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use poem::test::TestClient;
 use poem::{Body, EndpointExt, Response};
 use serde_json::Value;
@@ -130,7 +130,7 @@ pub(crate) struct Ask<'a> {
     api: &'a Api,
     method: Method,
     path: String,
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, HeaderValue)>,
     body: Option<Body>,
 }
 
@@ -149,8 +149,12 @@ impl<'a> Ask<'a> {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.into(), value.into()));
+    pub(crate) fn header(self, name: &str, value: &str) -> Self {
+        self.header_bytes(name, value.as_bytes())
+    }
+
+    pub(crate) fn header_bytes(mut self, name: &str, value: &[u8]) -> Self {
+        self.headers.push((name.into(), HeaderValue::from_bytes(value).unwrap()));
         self
     }
 

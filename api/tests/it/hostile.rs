@@ -30,9 +30,20 @@ async fn broken_bodies_are_refused_and_change_nothing() {
     }
     let huge = send(b"{\"message\": 1e999}".to_vec(), "application/json").await;
     assert_eq!(huge.body["detail"][0]["loc"], json!(["body", "message"]));
-    let list = send(b"[1]".to_vec(), "application/json").await;
-    list.refused(422, "validation_error");
+    // By their order the fields are nobody's: a later version may have others.
+    for list in [json!([1]), json!(["a", null, true, null, null, null, null, null, null])] {
+        send(list.to_string().into_bytes(), "application/json").await.refused(422, "validation_error");
+    }
+    let list = send(br#"{"message":"a","context":["u","c"]}"#.to_vec(), "application/json").await;
+    assert_eq!(list.body["detail"][0]["loc"], json!(["body", "context"]));
+    let place = send(br#"{"message":"a","file_ids":["a",5]}"#.to_vec(), "application/json").await;
+    assert_eq!(place.body["detail"][0]["loc"], json!(["body", "file_ids", 1]));
     send(Vec::new(), "application/json").await.refused(422, "validation_error");
+    // As a browser sends "clé": two of it would be two turns.
+    let strange = api.post(format!("{session}/messages")).by("u1").header_bytes("idempotency-key", b"cl\xe9");
+    let strange = strange.json(&json!({"message": "a"})).send().await;
+    strange.refused(422, "validation_error");
+    assert_eq!(strange.body["detail"][0]["loc"], json!(["header", "idempotency-key"]));
     assert_eq!(api.services.count("SELECT count(*) FROM turns").await, 0);
 }
 

@@ -84,6 +84,22 @@ async fn the_header_wins_over_the_query_and_an_empty_one_counts_as_absent() {
 }
 
 #[tokio::test]
+async fn a_post_that_says_what_it_has_received_submits_nothing_without_a_stream_either() {
+    let api = Api::start().await;
+    let session = api.session("u1").await;
+    let turns = [api.submit(&session, "u1", "one").await, api.submit(&session, "u1", "two").await];
+    for (turn, place) in turns.iter().zip(0..) {
+        let again = api.post(format!("{session}/messages")).by("u1").header("Last-Event-ID", &format!("{turn}:3"));
+        let answer = again.json(&message("no")).send().await;
+        assert_eq!((answer.status.as_u16(), &answer.body["turn_id"]), (202, &json!(turn)));
+        assert_eq!(answer.body["position"], place);
+    }
+    assert_eq!(api.services.count("SELECT count(*) FROM turns").await, 2);
+    let of_another = api.post(format!("{session}/messages")).by("u1").header("Last-Event-ID", &format!("{session}:3"));
+    of_another.json(&message("no")).send().await.refused(400, "invalid_cursor");
+}
+
+#[tokio::test]
 async fn cursors_that_cannot_be_resumed_from_say_why() {
     let api = Api::start().await;
     let (session, other) = (api.session("u1").await, api.session("u1").await);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use copilot_shared::clock::Clock;
-use copilot_shared::id::UserId;
+use copilot_shared::id::{TurnId, UserId};
 use copilot_shared::meter::FailPolicy;
 use copilot_shared::queue::{Broker, Publisher, Topology};
 use copilot_shared::stream::{StreamSettings, Streams};
@@ -12,7 +12,7 @@ use copilot_shared::testing::Services;
 use copilot_shared::usage::limits::{TokenLimits, Used};
 use fred::interfaces::KeysInterface;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Api, Limits, Settings};
 
@@ -131,6 +131,31 @@ async fn of_a_thousand_submits_as_many_pass_as_find_room() {
     // Each reserves 3,000 of 10,000: the fourth begins at 9,000.
     assert_eq!(answers.iter().filter(|answer| answer.status == 202).count(), 4);
     assert_eq!(api.reserved().await, 4);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_made_anew_reserves_what_its_question_weighs_with_its_files() {
+    let api = limited().await;
+    let session = api.session("u1").await;
+    let url = format!("data:text/plain;base64,{}", "YWFh".repeat(2_000));
+    let file = json!({"type": "file", "mediaType": "text/plain", "filename": "a.txt", "url": url});
+    let asks = |parts: Value, trigger: &str| {
+        let body = json!({"id": "x", "messages": [{"role": "user", "parts": parts}], "trigger": trigger});
+        let sent = api.post(format!("{session}/messages")).by("u1").json(&body).send();
+        async { sent.await.ok()["turn_id"].as_str().unwrap().parse::<TurnId>().unwrap() }
+    };
+    let amount = async |turn: TurnId| {
+        let reserved = api.windows.reserved(&u1()).await.unwrap();
+        reserved.into_iter().find(|(id, _)| *id == turn).unwrap().1
+    };
+    let look = json!({"type": "text", "text": "Look"});
+    let first = asks(json!([look, file]), "submit-message").await;
+    let reserved = amount(first).await;
+    assert!(reserved > 1_500, "6,000 bytes of text at least: {reserved}");
+    api.answer(first, "I see").await;
+    // What the client sends of the question is no more than its text.
+    let again = asks(json!([look]), "regenerate-message").await;
+    assert_eq!(amount(again).await, reserved);
 }
 
 #[tokio::test]

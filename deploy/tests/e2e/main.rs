@@ -21,6 +21,7 @@ mod outages;
 mod pages;
 mod provider;
 mod queue;
+mod registry;
 mod resume;
 mod servers;
 mod shutdown;

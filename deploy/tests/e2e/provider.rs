@@ -66,12 +66,13 @@ async fn answer(mut socket: TcpStream, usage: &Value, calls: &AtomicUsize) -> st
     socket.shutdown().await
 }
 
-fn is_complete(request: &[u8]) -> bool {
+/// Has all of a request come?
+pub fn is_complete(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    length.is_some_and(|length| body.len() >= length)
+    body.len() >= length.unwrap_or(0)
 }

@@ -58,6 +58,26 @@ async fn a_killed_workers_viewer_sees_the_answer_begin_again_and_end() {
     drop(second);
 }
 
+/// Its step is longer than anybody can wait for.
+#[tokio::test]
+async fn a_worker_that_must_end_in_mid_step_hands_its_turn_over_where_it_stands() {
+    let settings = [("SHUTDOWN_GRACE_SECONDS", "0"), ("TURN_LEASE_SECONDS", "60")];
+    let mut system = System::start_with(1, 1, &settings).await;
+    let ann = system.client(0, "ann");
+    let session = ann.session().await;
+    let mut stream = ann.send(&session, "demo:tokens=160,rate=10,bytes=4").await;
+    stream.until("text-delta").await;
+    let (is_clean, second) =
+        tokio::join!(system.workers.remove(0).terminate(), Process::worker(&system.services, &settings));
+    assert!(!is_clean, "a step was cut");
+    stream.until("data-retry").await;
+    let first = tokio::time::timeout(Duration::from_secs(5), stream.until("text-delta")).await;
+    first.expect("nobody waits for the lease of 60 s");
+    let turn = ann.get(&format!("/sessions/{session}/turns")).await["turns"][0].clone();
+    assert_eq!((&turn["attempt"], &turn["status"]), (&2.into(), &"running".into()));
+    drop(second);
+}
+
 #[tokio::test]
 async fn a_frozen_worker_loses_its_turn_and_writes_nothing_when_it_wakes() {
     let system = System::start(1, 1).await;

@@ -18,6 +18,8 @@ pub struct QueuedMessage {
     pub position: i64,
     /// What it says.
     pub message: String,
+    /// The files that belong to it, as [`Part::File`].
+    pub files: Vec<Part>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
 }
@@ -39,11 +41,15 @@ impl Store {
         .bind(session)
         .fetch_all(&self.pool)
         .await?;
-        let queue = rows.into_iter().zip(1..).map(|(row, position)| QueuedMessage {
-            turn_id: row.id,
-            position,
-            message: text_of(&row.parts.0.0),
-            created_at: row.created_at,
+        let queue = rows.into_iter().zip(1..).map(|(row, position)| {
+            let StoredParts(parts) = row.parts.0;
+            QueuedMessage {
+                turn_id: row.id,
+                position,
+                message: text_of(&parts),
+                files: parts.into_iter().filter(|part| matches!(part, Part::File { .. })).collect(),
+                created_at: row.created_at,
+            }
         });
         Ok(queue.collect())
     }

@@ -11,9 +11,9 @@ use sqlx::types::Json;
 use super::cancels::drop_turns;
 use super::rows::{StoredParts, TurnRow, turn_columns};
 use super::submit::{find_repeated, insert_key, lock_owned_session, measure_traffic, turn_to_follow};
-use super::{DISPATCH_GRACE, Idempotency, NewTurn, OnBusy, Store, SubmitError, Submitted, Tx, interval};
+use super::{DISPATCH_GRACE, Idempotency, NewTurn, OnBusy, Store, StoreError, SubmitError, Submitted, Tx, interval};
 use crate::id::{MessageId, SessionId, TurnId, UiMessageId};
-use crate::message::text_of;
+use crate::message::{Part, text_of};
 use crate::session::Caller;
 use crate::turn::Turn;
 
@@ -156,6 +156,14 @@ impl Store {
         tx.commit().await?;
         let submitted = if ready { Submitted::Ready(turn) } else { self.waiting(turn).await? };
         Ok(Resubmitted { submitted, stopped: current, dropped: Vec::new() })
+    }
+
+    /// What [`Self::ask_again`] would have answered once more, for those who must know before: it may
+    /// have changed by then.
+    pub async fn asked_again(&self, session: SessionId, again: &Again) -> Result<Vec<Part>, SubmitError> {
+        let mut tx = self.pool.begin().await.map_err(StoreError::from)?;
+        let (question, _) = find_asked(&mut tx, session, again).await?;
+        Ok(question.parts.0.0)
     }
 
     /// Takes the locks. The turn comes before its session, so it is locked before anybody can say that

@@ -167,7 +167,9 @@ impl Store {
     /// May a turn be accepted, and if so, may it run at once?
     pub(super) fn admit(&self, traffic: &Traffic, user: Option<&UserId>, on_busy: OnBusy) -> Result<bool, SubmitError> {
         let cap = self.settings.max_in_flight;
-        if user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
+        // Of those without a name each session is somebody.
+        let in_flight = if user.is_some() { traffic.user_in_flight } else { traffic.session_in_flight };
+        if cap > 0 && in_flight >= cap {
             return Err(SubmitError::TooManyTurns(cap));
         }
         if on_busy == OnBusy::Reject

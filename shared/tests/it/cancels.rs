@@ -155,6 +155,8 @@ async fn a_lost_stream_of_an_ended_turn_is_rebuilt_from_the_history() {
             .iter()
             .any(|frame| matches!(frame, Frame::Chunk(_, Chunk::TextDelta { delta, .. }) if delta == "the answer"))
     );
+    let told = fold.replay().iter().any(|frame| matches!(frame, Frame::Usage(usage) if *usage == row.usage));
+    assert!(told && !row.usage.is_zero(), "what it used stands before its end, as in every stream");
     assert!(fold.sequence > 1_000_000, "no cursor of the lost stream fits into the new one");
     assert!(store.unsealed_turns(Duration::ZERO).await.unwrap().is_empty());
 }

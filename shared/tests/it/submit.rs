@@ -1,6 +1,7 @@
 //! Accepting turns: one runs, the rest wait in order, and nothing is accepted twice.
 
 use copilot_shared::id::{MessageId, TurnId, WorkerId};
+use copilot_shared::session::Caller;
 use copilot_shared::store::{Idempotency, NewTurn, OnBusy, StoreSettings, SubmitError, Submitted};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{FinishReason, TurnEnd, TurnStatus};
@@ -101,6 +102,19 @@ async fn concurrent_submits_leave_one_turn_ready_and_the_rest_in_line() {
     places.sort_unstable();
     assert_eq!(ready, 1);
     assert_eq!(places, (1..=11).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_session_without_an_owner_has_a_bounded_number_of_turns_in_flight() {
+    let services = Services::isolated().await;
+    let store = services.store_with(capped(2, 4));
+    let nobody = Caller::Claim([7; 32]);
+    let id = session(&store, &nobody).await;
+    for _ in 0..4 {
+        submit(&store, id, &nobody, "hello").await;
+    }
+    let fifth = store.submit(id, &nobody, &message("hello")).await;
+    assert!(matches!(fifth, Err(SubmitError::TooManyTurns(4))), "{fifth:?}");
 }
 
 #[tokio::test]

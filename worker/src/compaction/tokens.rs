@@ -12,6 +12,11 @@ const PER_MESSAGE: usize = 4;
 /// and the tokenizer's tables, some 50 MB, stay unread.
 const BYTES_PER_TOKEN_AT_LEAST: usize = 2;
 
+/// Texts are counted in pieces of so many bytes. The tokenizer takes a time that grows with the square
+/// of a word's length, and stack that grows with a gap's, and both may be a stranger's. A cut costs a
+/// token at most.
+const PIECE_BYTES: usize = 500;
+
 /// The tokens of a text, as the o200k vocabulary counts them. Other models differ by some percent.
 pub fn tokens_in(text: &str) -> usize {
     static TOKENIZER: OnceLock<Option<CoreBPE>> = OnceLock::new();
@@ -21,9 +26,17 @@ pub fn tokens_in(text: &str) -> usize {
             .ok()
     });
     match tokenizer {
-        Some(tokenizer) => tokenizer.encode_ordinary(text).len(),
+        Some(tokenizer) => pieces(text).map(|piece| tokenizer.encode_ordinary(piece).len()).sum(),
         None => text.len().div_ceil(BYTES_PER_TOKEN_AT_LEAST),
     }
+}
+
+fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (piece, rest) = text.split_at_checked(text.floor_char_boundary(PIECE_BYTES))?;
+        text = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// The bytes of a message.
@@ -93,6 +106,25 @@ mod tests {
     fn tokens_are_those_of_the_vocabulary() {
         assert_eq!(tokens_in("The quick brown fox jumps over the lazy dog."), 10);
         assert_eq!(tokens_in(""), 0);
+    }
+
+    #[test]
+    fn a_long_text_is_counted_in_pieces_that_lose_nothing() {
+        let text = "héllo wörld ".repeat(1_000);
+        assert_eq!(pieces(&text).collect::<String>(), text);
+        assert!(pieces(&text).all(|piece| piece.len() <= PIECE_BYTES));
+        let prose = "The quick brown fox jumps over the lazy dog. ".repeat(400);
+        let (counted, expected) = (tokens_in(&prose), 400 * 10);
+        assert!(counted.abs_diff(expected) < expected / 50, "{counted}");
+    }
+
+    /// Each of them kept a thread for minutes, or broke the tokenizer.
+    #[test]
+    fn a_word_without_end_and_a_gap_without_end_are_counted_in_no_time() {
+        let began = std::time::Instant::now();
+        assert!(tokens_in(&"a".repeat(200_000)) > 10_000);
+        assert!(tokens_in(&" ".repeat(1_040_000)) > 1_000);
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
     }
 
     #[test]

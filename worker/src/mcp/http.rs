@@ -1,12 +1,13 @@
 //! The requests of the MCP SDK, by the guarded way out, and bounded.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
@@ -19,8 +20,8 @@ use tokio::time::Instant;
 use super::McpError;
 use crate::outbound::{Outbound, OutboundError, Request, body};
 
-/// What one answer of a server may have, in bytes.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// What all answers of a connection may have together, in bytes: as values they take many times as much.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// What one answer may take, once it has begun.
 const BODY_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -67,11 +68,27 @@ impl Refusals {
     }
 }
 
+/// What a connection may still be told, in bytes.
+#[derive(Debug, Clone)]
+struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    fn left(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// False if there is less than that left.
+    fn spend(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+}
+
 /// HTTP for the SDK.
 #[derive(Clone)]
 pub(super) struct Http {
     outbound: Outbound,
     refusals: Refusals,
+    budget: Budget,
 }
 
 /// What the SDK wants every request to carry.
@@ -83,7 +100,7 @@ struct Envelope {
 
 impl Http {
     pub(super) fn new(outbound: Outbound, refusals: Refusals) -> Self {
-        Self { outbound, refusals }
+        Self { outbound, refusals, budget: Budget(Arc::new(AtomicUsize::new(MAX_BYTES))) }
     }
 
     async fn send(
@@ -127,9 +144,9 @@ impl Http {
         let session = header(&response, &SESSION);
         let kind = header(&response, &CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
         if status.is_success() && kind.starts_with("text/event-stream") {
-            return Ok(StreamableHttpPostResponse::Sse(events(response), session));
+            return Ok(StreamableHttpPostResponse::Sse(events(response, self.budget.clone()), session));
         }
-        let text = read(response).await.map_err(|error| self.failed(error))?;
+        let text = read(response, &self.budget).await.map_err(|error| self.failed(error))?;
         // A notification needs no answer, and some servers say so with 200.
         if status.is_success() && text.is_empty() && matches!(message, JsonRpcMessage::Notification(_)) {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -193,22 +210,17 @@ fn header(response: &Response, name: &HeaderName) -> Option<String> {
     response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-async fn read(response: Response) -> Result<Vec<u8>, HttpError> {
-    let read = body::beginning(response, MAX_BYTES, Instant::now() + BODY_PATIENCE).await?;
-    if read.is_cut { Err(HttpError::TooLarge) } else { Ok(read.bytes) }
+async fn read(response: Response, budget: &Budget) -> Result<Vec<u8>, HttpError> {
+    let read = body::beginning(response, budget.left(), Instant::now() + BODY_PATIENCE).await?;
+    if read.is_cut || !budget.spend(read.bytes.len()) { Err(HttpError::TooLarge) } else { Ok(read.bytes) }
 }
 
-/// The events of an answer, up to its limit.
-fn events(response: Response) -> BoxStream<'static, Result<Sse, SseError>> {
-    let bounded = stream::unfold((response.bytes_stream(), MAX_BYTES), async |(mut pieces, left)| {
-        let piece = match pieces.next().await? {
-            Err(error) => Err(std::io::Error::other(error)),
-            Ok(piece) if piece.len() > left => Err(std::io::Error::other(HttpError::TooLarge)),
-            Ok(piece) => Ok(piece),
-        };
-        let left = piece.as_ref().map_or(0, |piece| left - piece.len());
-        Some((piece, (pieces, left)))
+/// The events of an answer, as far as the budget goes.
+fn events(response: Response, budget: Budget) -> BoxStream<'static, Result<Sse, SseError>> {
+    let bounded = response.bytes_stream().map(move |piece| match piece {
+        Err(error) => Err(std::io::Error::other(error)),
+        Ok(piece) if !budget.spend(piece.len()) => Err(std::io::Error::other(HttpError::TooLarge)),
+        Ok(piece) => Ok(piece),
     });
-    // Nothing comes after an error.
-    SseStream::from_bytes_stream(Box::pin(bounded).into_stream()).boxed()
+    SseStream::from_bytes_stream(bounded).boxed()
 }

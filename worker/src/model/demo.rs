@@ -13,6 +13,7 @@ mod wish;
 use std::time::Duration;
 
 use copilot_shared::message::{HistoryMessage, Part, Role, text_of};
+use copilot_shared::tool::ToolSpec;
 use futures_util::{StreamExt, stream};
 
 use self::play::{Act, Kind};
@@ -118,6 +119,8 @@ struct Scene<'a> {
     step: usize,
     /// What the tools answered in this turn since the last call.
     results: Vec<&'a Part>,
+    /// What it may call.
+    tools: &'a [ToolSpec],
 }
 
 impl<'a> Scene<'a> {
@@ -144,6 +147,7 @@ impl<'a> Scene<'a> {
                 .flat_map(|message| &message.parts)
                 .filter(|part| matches!(part, Part::ToolResult { .. }))
                 .collect(),
+            tools: &request.tools,
         }
     }
 }

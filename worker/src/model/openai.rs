@@ -1,6 +1,7 @@
 //! Any OpenAI-compatible `/chat/completions`: OpenAI, OpenRouter, vLLM, llama.cpp and many more.
 
 mod calls;
+mod content;
 mod request;
 mod stream;
 

@@ -31,6 +31,11 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    #[cfg(test)]
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
+    }
+
     /// May a file of so many bytes be added?
     pub(super) fn has_room(self, bytes: u64, quota: u64) -> bool {
         self.bytes.saturating_add(bytes) <= quota && self.files < MAX_FILES

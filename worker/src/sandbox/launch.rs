@@ -6,8 +6,26 @@ use std::path::{Path, PathBuf};
 use super::home::{ETC, HOME};
 
 /// Limits of one command. Those that it could raise are hard ones.
-const LIMITS: [&str; 5] =
-    ["--nproc=64:64", "--as=536870912:536870912", "--fsize=52428800:52428800", "--nofile=256:256", "--core=0:0"];
+const LIMITS: [&str; 4] = ["--nproc=64:64", "--as=536870912:536870912", "--nofile=256:256", "--core=0:0"];
+
+/// May a command write?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// Files of up to 50 MiB.
+    Allowed,
+    /// Nothing: the directory is full. What is quicker than it is watched would make it fuller each time.
+    /// Deleting goes on.
+    Forbidden,
+}
+
+impl Growth {
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Allowed => "--fsize=52428800:52428800",
+            Self::Forbidden => "--fsize=0:0",
+        }
+    }
+}
 
 /// Memory that counts for nobody's limit otherwise: files in `/tmp` and `/dev/shm`, in bytes.
 const TMP_BYTES: &str = "67108864";
@@ -48,6 +66,7 @@ pub(super) struct Launch<'a> {
     pub(super) bubblewrap: &'a Path,
     pub(super) home: &'a Path,
     pub(super) nesting: Nesting,
+    pub(super) growth: Growth,
     pub(super) command: &'a str,
 }
 
@@ -64,7 +83,10 @@ impl Launch<'_> {
             }
         };
         words.sandbox(directory, self.nesting);
-        words.all(&["--", "/usr/bin/choom", "-n", "1000", "--", "/usr/bin/prlimit"]).all(&LIMITS);
+        words
+            .all(&["--", "/usr/bin/choom", "-n", "1000", "--", "/usr/bin/prlimit"])
+            .all(&LIMITS)
+            .all(&[self.growth.limit()]);
         words.all(&["--", "/bin/bash", "-c", self.command]);
         words.0
     }

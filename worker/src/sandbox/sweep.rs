@@ -2,7 +2,7 @@
 //! perhaps on another machine, so each worker looks after what lies on its own.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use copilot_shared::id::SessionId;
@@ -42,9 +42,16 @@ impl Sandbox {
         for directory in found {
             let is_needed =
                 directory.session.is_some_and(|session| alive.contains(&session)) && directory.unused < keep;
-            if !is_needed {
-                self.remove(directory).await?;
-                removed += 1;
+            if is_needed {
+                continue;
+            }
+            let path = directory.path.clone();
+            match self.remove(directory).await {
+                Ok(()) => removed += 1,
+                // One that cannot be removed keeps no other.
+                Err(error) => {
+                    tracing::warn!(%error, path = %path.display(), "a sandbox directory could not be removed");
+                }
             }
         }
         Ok(removed)
@@ -54,6 +61,10 @@ impl Sandbox {
         let gone = match directory.session {
             None => directory.path,
             Some(session) => {
+                // Its session may have come back while the others were looked at.
+                if unused(&directory.path)? < directory.unused {
+                    return Ok(());
+                }
                 let gone = self.root.join(format!("{GONE}{session}"));
                 match std::fs::rename(&directory.path, &gone) {
                     // Another worker was first.
@@ -80,13 +91,17 @@ impl Sandbox {
             if session.is_none() && !name.starts_with(GONE) {
                 continue;
             }
-            let used = entry.metadata()?.modified()?;
-            // A clock that was set back makes a directory look used, which does no harm.
-            let unused = SystemTime::now().duration_since(used).unwrap_or_default();
+            let unused = unused(&entry.path())?;
             found.push(Found { session, path: entry.path(), unused });
         }
         Ok(found)
     }
+}
+
+/// How long a directory was not used. A clock that was set back makes it look used, which does no harm.
+fn unused(directory: &Path) -> io::Result<Duration> {
+    let used = std::fs::metadata(directory)?.modified()?;
+    Ok(SystemTime::now().duration_since(used).unwrap_or_default())
 }
 
 struct Found {

@@ -241,11 +241,12 @@ async fn a_session_cannot_fill_the_disk() {
     assert_eq!(ending, Ending::Full(Excess::Bytes), "{said:?}");
     let held = disk::used(&a.home()).await.unwrap();
     assert_ne!(held, held.or_quota(60 * MB + 1).or_quota(0).or_quota(2000 * MB), "far from a thousand files");
-    // What is full can be emptied, and not filled further.
-    assert_eq!(
-        a.ended("for i in $(seq 1000); do head -c 5M /dev/zero > g$i; sleep 0.02; done", 60).await.1,
-        Ending::Full(Excess::Bytes)
-    );
+    // What is full can be emptied, and not filled further, be it in less time than anybody looks.
+    for n in 0..3 {
+        a.ended(&format!("for i in 1 2 3 4; do head -c 20M /dev/zero > g{n}$i & done; wait"), 20).await;
+    }
+    let after = disk::used(&a.home()).await.unwrap();
+    assert!(after.has_room(0, held.bytes() + MB), "{held:?} became {after:?}");
     a.says("rm -f f* g*; sleep 1; ls").await;
     a.says("sleep 1; echo again > file").await;
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use copilot_shared::id::FolderId;
 use copilot_shared::store::{Folder, FolderError};
-use copilot_shared::tool::ToolAnswer;
 use copilot_shared::tool::folders::{FolderInfo, FolderTree};
 
 use super::ToolFailure;
@@ -27,19 +26,16 @@ const NAME_CHARS: usize = 100;
 const LOOK_CHARS: usize = 50;
 
 /// A folder's id as a model gives it, or what it is told instead.
-fn id(text: &str, code: &str) -> Result<FolderId, Box<ToolAnswer>> {
+fn id(text: &str, code: &str) -> Result<FolderId, ToolFailure> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Box::new(ToolAnswer::error(
-            "missing_folder_id",
-            "Say which folder; list_folders tells their ids.",
-        )));
+        return Err(ToolFailure::refused("missing_folder_id", "Say which folder; list_folders tells their ids."));
     }
-    text.parse().map_err(|_| Box::new(ToolAnswer::error(code, format!("There is no folder {text:?}."))))
+    text.parse().map_err(|_| ToolFailure::refused(code, format!("There is no folder {text:?}.")))
 }
 
 /// The folder that is named, if one is; blank is as good as none.
-fn optional_id(text: Option<&str>, code: &str) -> Result<Option<FolderId>, Box<ToolAnswer>> {
+fn optional_id(text: Option<&str>, code: &str) -> Result<Option<FolderId>, ToolFailure> {
     text.filter(|text| !text.trim().is_empty()).map(|text| id(text, code)).transpose()
 }
 
@@ -49,12 +45,11 @@ fn said(text: Option<String>) -> Option<String> {
     line.filter(|line| !line.is_empty())
 }
 
-/// What became of a change: a refusal is an answer, everything else a failure.
-fn changed<T>(result: Result<T, FolderError>, code: &str) -> Result<Result<T, Box<ToolAnswer>>, ToolFailure> {
-    match result {
-        Ok(done) => Ok(Ok(done)),
-        Err(FolderError::Fenced(error)) => Err(error.into()),
-        Err(refusal) => Ok(Err(Box::new(ToolAnswer::error(code, refusal.to_string())))),
+/// What a change failed with: what the library refuses is said no to, everything else broke.
+fn unchanged(error: FolderError, code: &str) -> ToolFailure {
+    match error {
+        FolderError::Fenced(error) => error.into(),
+        refusal => ToolFailure::refused(code, refusal.to_string()),
     }
 }
 
@@ -96,12 +91,14 @@ fn branches(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use copilot_shared::tool::ToolResponse;
 
     #[test]
     fn an_id_is_an_id_and_the_model_is_told_if_it_is_none() {
-        let code = |text: &str| match id(text, "move_folder_failed").unwrap_err().response {
-            copilot_shared::tool::ToolResponse::Error(error) => error.error.unwrap(),
-            other => panic!("{other:?}"),
+        let code = |text: &str| {
+            let Err(ToolFailure::Refused(answer)) = id(text, "move_folder_failed") else { panic!("it says no") };
+            let ToolResponse::Error(error) = answer.response else { panic!("{answer:?}") };
+            error.error.unwrap()
         };
         assert_eq!((code(" ").as_str(), code("inbox").as_str()), ("missing_folder_id", "move_folder_failed"));
         let known = FolderId::generate();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use copilot_shared::id::{FileId, UserId};
-use copilot_shared::message::{HistoryMessage, LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, Part, Role};
+use copilot_shared::message::{HistoryMessage, LARGEST_SHOWN_PICTURE, LONGEST_SHOWN_TEXT, Part, Role, shown_bytes};
 use copilot_shared::workspace::{File, Workspaces, is_image, is_text};
 
 use crate::model::files::{AttachedFile, AttachedFiles, Image};
@@ -73,25 +73,52 @@ enum Kind {
     Text,
 }
 
+/// What may still be shown.
+struct Left {
+    sight: Sight,
+    images: usize,
+    texts: usize,
+}
+
+impl Left {
+    fn of(sight: Sight) -> Self {
+        Self { sight, images: MAX_IMAGES, texts: MAX_TEXTS }
+    }
+
+    /// How a file is shown, if it is: what is too much is left out.
+    fn take(&mut self, mime_type: &str, size_bytes: i64) -> Option<Kind> {
+        let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        let (kind, longest, left) = if self.sight == Sight::Seeing && is_image(mime_type) {
+            (Kind::Image, LARGEST_SHOWN_PICTURE, &mut self.images)
+        } else if is_text(mime_type) {
+            (Kind::Text, LONGEST_SHOWN_TEXT, &mut self.texts)
+        } else {
+            return None;
+        };
+        if size > longest || size > *left {
+            return None;
+        }
+        *left -= size;
+        Some(kind)
+    }
+}
+
 /// Those of the files that are shown, within the bounds.
 fn select(files: Vec<File>, sight: Sight) -> Vec<(File, Kind)> {
-    let (mut images, mut texts) = (MAX_IMAGES, MAX_TEXTS);
-    let mut selected = Vec::new();
-    for file in files {
-        let size = usize::try_from(file.size_bytes).unwrap_or(usize::MAX);
-        let (kind, longest, left) = if sight == Sight::Seeing && is_image(&file.mime_type) {
-            (Kind::Image, LARGEST_SHOWN_PICTURE, &mut images)
-        } else if is_text(&file.mime_type) {
-            (Kind::Text, LONGEST_SHOWN_TEXT, &mut texts)
-        } else {
-            continue;
-        };
-        if size <= longest && size <= *left {
-            *left -= size;
-            selected.push((file, kind));
-        }
-    }
-    selected
+    let mut left = Left::of(sight);
+    let kind = |file: File| left.take(&file.mime_type, file.size_bytes).map(|kind| (file, kind));
+    files.into_iter().filter_map(kind).collect()
+}
+
+/// What the files of a conversation take of the model's window, as bytes of text.
+pub(super) fn weight(history: &[HistoryMessage], sight: Sight) -> usize {
+    let mut left = Left::of(sight);
+    let said = history.iter().rev().filter(|message| message.role == Role::User);
+    let weigh = |part: &Part| match part {
+        Part::File { mime_type, size_bytes, .. } if left.take(mime_type, *size_bytes).is_some() => shown_bytes(part),
+        _ => 0,
+    };
+    said.flat_map(|message| &message.parts).map(weigh).sum()
 }
 
 async fn read_one(workspaces: &Workspaces, file: &File, kind: Kind) -> Option<AttachedFile> {
@@ -141,6 +168,21 @@ mod tests {
             || vec![file("a.png", 10), file("b.txt", 10), file("c.pdf", 10), file("d.svg", 10), file("e.json", 10)];
         assert_eq!(names(files(), Sight::Seeing), ["a.png", "b.txt", "e.json"]);
         assert_eq!(names(files(), Sight::Blind), ["b.txt", "e.json"]);
+    }
+
+    #[test]
+    fn what_is_shown_has_a_weight_and_no_more() {
+        let said = |name: &str, size: usize| {
+            let File { id, name, mime_type, size_bytes, .. } = file(name, size);
+            HistoryMessage { role: Role::User, parts: vec![Part::File { id, name, mime_type, size_bytes }] }
+        };
+        let picture = weight(&[said("a.png", 1 << 20)], Sight::Seeing);
+        assert!((1_000..20_000).contains(&picture), "as a model counts it, not its bytes: {picture}");
+        assert_eq!(weight(&[said("a.png", 1 << 20)], Sight::Blind), 0);
+        let texts = vec![said("a.txt", 30_000); 10];
+        assert_eq!(weight(&texts[..2], Sight::Blind), 60_000);
+        assert_eq!(weight(&texts, Sight::Blind), 120_000, "no more are shown");
+        assert_eq!(weight(&[said("a.pdf", 30_000)], Sight::Seeing), 0);
     }
 
     #[test]

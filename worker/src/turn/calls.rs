@@ -82,8 +82,10 @@ impl Call {
 /// Calls that run side by side at most; a model that asks for more has them made in turns.
 const MAX_PARALLEL: usize = 16;
 
-/// Shown answers of one call are at least this far apart: each stays in the stream.
+/// Shown answers of one call are at least this far apart, and further after a long one: each stays in
+/// the stream, whole.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
+const SHOWN_BYTES_A_SECOND: u32 = 8_192;
 
 /// What runs the calls of a step.
 pub(super) struct Runner<'a> {
@@ -139,6 +141,7 @@ impl Runner<'_> {
                 }
                 Some(preliminary) = shown.recv() => {
                     self.show(preliminary, &mut open);
+                    self.writer.room().await?;
                     continue;
                 }
                 done = running.join_next() => done,
@@ -173,18 +176,24 @@ impl Runner<'_> {
 
     /// Shows what a call has so far, unless its outcome has been sent.
     fn show(&self, preliminary: Preliminary, open: &mut HashMap<ToolCallId, Option<Instant>>) {
-        let Some(last) = open.get_mut(&preliminary.call) else { return };
-        if last.is_some_and(|last| last.elapsed() < SHOW_EVERY) {
+        let Some(next) = open.get_mut(&preliminary.call) else { return };
+        if next.is_some_and(|next| Instant::now() < next) {
             return;
         }
-        *last = Some(Instant::now());
-        let output = strip_controls_in(Value::String(preliminary.text()));
+        let text = preliminary.text();
+        *next = Some(Instant::now() + pause_after(text.len()));
+        let output = strip_controls_in(Value::String(text));
         self.writer.send(Chunk::ToolOutputAvailable {
             tool_call_id: preliminary.call,
             output,
             preliminary: Some(true),
         });
     }
+}
+
+fn pause_after(bytes: usize) -> Duration {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    SHOW_EVERY.max(Duration::from_secs(1) * bytes / SHOWN_BYTES_A_SECOND)
 }
 
 /// Calls that run together. One that runs alone may build on those before it, such as a file that
@@ -242,6 +251,13 @@ mod tests {
 
     fn grouped(calls: &[Concurrency]) -> Vec<Vec<usize>> {
         groups((0..calls.len()).collect(), |call| calls[*call])
+    }
+
+    #[test]
+    fn what_a_command_shows_is_bounded_over_time() {
+        assert_eq!(pause_after(0), SHOW_EVERY);
+        assert_eq!(pause_after(1_000), SHOW_EVERY);
+        assert_eq!(pause_after(40_960), Duration::from_secs(5));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use copilot_shared::message::{HistoryMessage, Part, Role};
 use copilot_shared::usage::TokenUsage;
 
 use super::prompt::{HISTORY_LIMIT, Prompt};
-use super::{Attempt, Stopped};
+use super::{Attempt, Stopped, attachments};
 use crate::compaction::{Budget, Gauge, split, transcript, truncate};
 use crate::model::{ModelError, ModelRequest, whole};
 
@@ -26,6 +26,9 @@ const LONGEST_SUMMARY: u32 = 2_000;
 
 /// A summary is not worth a longer wait: older messages are cut instead.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a token stands for where nothing is counted.
+const BYTES_PER_TOKEN: usize = 4;
 
 /// Tokens that are kept free for the answer.
 const RESERVE: usize = 2_048;
@@ -61,6 +64,13 @@ impl Room {
         self.gauge = Gauge::default();
     }
 
+    /// The tokens that texts may have beside files of so many: a quarter at least, since files go with
+    /// their messages.
+    fn left_beside(&self, files: usize) -> usize {
+        let quarter = self.budget.tokens / 4;
+        (quarter * 3).saturating_sub(files).max(quarter)
+    }
+
     fn is_exceeded_by(&mut self, history: &[HistoryMessage], overhead: usize) -> bool {
         self.gauge.exceeds(history, overhead, self.budget.tokens.saturating_sub(RESERVE.min(self.budget.tokens / 4)))
     }
@@ -69,16 +79,16 @@ impl Room {
 impl Attempt {
     /// Makes the conversation fit, and shows the user that it did. Returns what that cost.
     pub(super) async fn make_room(&mut self, prompt: &mut Prompt) -> Result<TokenUsage, Stopped> {
-        let overhead = prompt.overhead(&self.worker);
-        if !self.room.is_exceeded_by(&prompt.history, overhead) {
+        if !self.is_too_long(prompt) {
             return Ok(TokenUsage::default());
         }
         let id = compaction::new_id();
         self.writer.send(compaction::begun(&id));
         let used = self.sum_up().await?;
         prompt.read_history_again(&self.persistence, &self.turn).await?;
-        if self.room.is_exceeded_by(&prompt.history, overhead) {
-            let tokens = self.room.budget.tokens / 4 * 3;
+        if self.is_too_long(prompt) {
+            let files = attachments::weight(&prompt.history, self.worker.sight) / BYTES_PER_TOKEN;
+            let tokens = self.room.left_beside(files);
             let long = std::mem::take(&mut prompt.history);
             // Counting a long text takes longer than a task may keep its thread.
             let cut = tokio::task::spawn_blocking(move || truncate(long, tokens)).await;
@@ -87,6 +97,12 @@ impl Attempt {
         self.writer.send(compaction::done(&id));
         metrics::counter!("copilot_compactions_total").increment(1);
         Ok(used)
+    }
+
+    fn is_too_long(&mut self, prompt: &Prompt) -> bool {
+        // Files are not in the history, but the model is shown them with it.
+        let overhead = prompt.overhead(&self.worker) + attachments::weight(&prompt.history, self.worker.sight);
+        self.room.is_exceeded_by(&prompt.history, overhead)
     }
 
     /// Replaces the older messages by a summary. One that fails leaves them as they are.
@@ -133,5 +149,16 @@ impl Attempt {
             Ok(Err(error)) => Err(error.into()),
             Err(elapsed) => Err(elapsed.into()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_give_way_to_files_but_not_all_of_theirs() {
+        let room = Room::new(Budget { tokens: 1_000, keep: 15 });
+        assert_eq!([0, 100, 700, 9_000].map(|files| room.left_beside(files)), [750, 650, 250, 250]);
     }
 }

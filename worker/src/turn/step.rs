@@ -49,6 +49,9 @@ pub(super) enum StepEnd {
     Failed(Failure),
 }
 
+/// OpenAI's bound; the others' are longer.
+const LONGEST_TOOL_NAME: usize = 64;
+
 /// More text than this in one call is a provider gone wrong.
 const MAX_STEP_BYTES: usize = 8 << 20;
 
@@ -63,7 +66,6 @@ struct ModelCall {
     open: Open,
     calls: BTreeMap<usize, StreamedCall>,
     signatures: HashMap<PartId, String>,
-    last_reasoning: Option<PartId>,
     reported: Option<TokenUsage>,
     said_bytes: usize,
     has_content: bool,
@@ -119,7 +121,6 @@ impl ModelCall {
             open: Open::Nothing,
             calls: BTreeMap::new(),
             signatures: HashMap::new(),
-            last_reasoning: None,
             reported: None,
             said_bytes: 0,
             has_content: false,
@@ -130,11 +131,7 @@ impl ModelCall {
         match event {
             ModelEvent::Text(text) => self.text(&text, writer),
             ModelEvent::Reasoning(text) => self.reasoning(&text, writer),
-            ModelEvent::ReasoningSignature(signature) => {
-                if let Some(part) = &self.last_reasoning {
-                    self.signatures.insert(part.clone(), strip_controls(&signature));
-                }
-            }
+            ModelEvent::ReasoningSignature(signature) => self.sign(&signature, writer),
             ModelEvent::ToolCallStart { index, name } => self.begin_call(index, &name, writer),
             ModelEvent::ToolCallDelta { index, arguments } => self.call_delta(index, &arguments, writer),
             ModelEvent::Usage(usage) => self.reported = Some(usage),
@@ -167,24 +164,35 @@ impl ModelCall {
             return;
         }
         self.count(&delta);
-        let id = match &self.open {
-            Open::Reasoning(id) => id.clone(),
-            Open::Nothing | Open::Text(_) => {
-                self.close(writer);
-                let id = writer.state(Fold::next_part);
-                writer.send(Chunk::ReasoningStart { id: id.clone() });
-                self.open = Open::Reasoning(id.clone());
-                self.last_reasoning = Some(id.clone());
-                id
-            }
-        };
+        let id = self.thought(writer);
         writer.send(Chunk::ReasoningDelta { id, delta: delta.into_owned() });
+    }
+
+    /// The thought that is open, or a new one.
+    fn thought(&mut self, writer: &TurnWriter) -> PartId {
+        if let Open::Reasoning(id) = &self.open {
+            return id.clone();
+        }
+        self.close(writer);
+        let id = writer.state(Fold::next_part);
+        writer.send(Chunk::ReasoningStart { id: id.clone() });
+        self.open = Open::Reasoning(id.clone());
+        id
+    }
+
+    /// A thought ends with its signature: what follows is another one, with its own. One that the
+    /// provider keeps to itself has a signature and no words.
+    fn sign(&mut self, signature: &str, writer: &TurnWriter) {
+        let id = self.thought(writer);
+        self.signatures.insert(id, strip_controls(signature));
+        self.has_content = true;
+        self.close(writer);
     }
 
     fn begin_call(&mut self, index: usize, name: &str, writer: &TurnWriter) {
         self.close(writer);
         self.has_content = true;
-        let call = StreamedCall { id: ToolCallId::generate(), name: strip_controls(name), arguments: String::new() };
+        let call = StreamedCall { id: ToolCallId::generate(), name: tool_name(name), arguments: String::new() };
         writer.send(Chunk::ToolInputStart {
             tool_call_id: call.id.clone(),
             tool_name: call.name.clone(),
@@ -259,10 +267,11 @@ impl ModelCall {
     /// said anything.
     fn usage(&self, prompt_chars: usize, complete: bool) -> TokenUsage {
         match self.reported {
-            Some(reported) if complete || reported.completion > 0 => reported,
-            // A provider that reports at the beginning has not counted what it said since.
+            Some(reported) if complete => reported,
+            // A provider that reports at the beginning has not counted what it said since: Anthropic
+            // begins with one token.
             Some(reported) => TokenUsage {
-                completion: TokenUsage::estimate(0, self.said_bytes).completion,
+                completion: reported.completion.max(TokenUsage::estimate(0, self.said_bytes).completion),
                 estimated: true,
                 ..reported
             },
@@ -270,6 +279,13 @@ impl ModelCall {
             None => TokenUsage::estimate(0, 0),
         }
     }
+}
+
+/// A name that every provider takes back: a model may make one up that none of them would.
+fn tool_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+    let name: String = name.chars().map(plain).take(LONGEST_TOOL_NAME).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
 }
 
 /// Most deltas hold no control characters, and then nothing is copied.
@@ -314,21 +330,4 @@ pub(super) fn parse_arguments(text: &str) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn arguments_are_json_or_the_text_itself() {
-        assert_eq!(parse_arguments(""), json!({}));
-        assert_eq!(parse_arguments("{\"a\":1}"), json!({"a": 1}));
-        assert_eq!(parse_arguments("{\"a\":"), json!("{\"a\":"));
-        assert_eq!(parse_arguments("{\"a\":\"x\\u0000y\"}"), json!({"a": "xy"}));
-    }
-
-    #[test]
-    fn a_clean_delta_is_not_copied() {
-        assert!(matches!(printable("héllo\n"), Cow::Borrowed(_)));
-        assert_eq!(printable("a\0b"), "ab");
-    }
-}
+mod tests;

@@ -211,15 +211,20 @@ async fn who_is_anonymous_can_plan_and_be_asked_but_owns_no_library() {
     assert_eq!(nobody.ask("ask_question", question).await["type"], "agent_builder_clarification_needed");
     assert_eq!(nobody.ask("search_docs", json!({"query": "cursor"})).await["type"], "doc_search_results");
     assert_eq!(nobody.ask("get_doc_page", json!({"path": "README.md"})).await["title"], "Copilot");
-    for (tool, input) in [
-        ("add_understanding", json!({"name": "Ann"})),
-        ("create_folder", json!({"name": "a"})),
-        ("list_folders", json!({})),
-        ("search_feature_requests", json!({"query": "a"})),
-        ("create_feature_request", json!({"title": "a", "description": "b"})),
-        ("connect_integration", json!({"provider": "github"})),
-    ] {
-        assert_eq!(nobody.ask(tool, input).await["type"], "need_login", "{tool}");
+    // Before its arguments are looked at, so that nobody is asked for better ones in vain.
+    let open = [
+        "calculator",
+        "get_current_time",
+        "web_fetch",
+        "get_mcp_guide",
+        "ask_question",
+        "suggest_goal",
+        "todo_write",
+        "search_docs",
+        "get_doc_page",
+    ];
+    for tool in nobody.toolbox.specs().iter().filter(|tool| !open.contains(&tool.name.as_str())) {
+        assert_eq!(nobody.ask(&tool.name, json!({})).await["type"], "need_login", "{}", tool.name);
     }
 }
 

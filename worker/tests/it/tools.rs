@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use copilot_shared::message::{HistoryMessage, Part};
 use copilot_shared::turn::TurnStatus;
 use copilot_worker::model::config::Provider;
 use serde_json::{Value, json};
@@ -237,6 +238,21 @@ async fn a_model_sees_pictures_and_short_texts_and_a_lost_one_fails_nothing() {
     let (turn, _) = scene.turn("And now?", &[]).await;
     assert_eq!(turn.status, TurnStatus::Completed);
     assert!(scene.asked()[1].body["messages"][1]["content"].is_string(), "without pictures it is plain text");
+}
+
+#[tokio::test]
+async fn an_attached_text_takes_room_in_the_models_window() {
+    let window = [("CHAT_CONTEXT_TOKENS", "9000")];
+    let scene = Scene::start(Provider::Openai, vec![says("hm"), says("well")], &window).await;
+    let made_room = |history: &[HistoryMessage]| {
+        history.iter().flat_map(|message| &message.parts).any(|part| matches!(part, Part::Compaction { .. }))
+    };
+    let (_, history) = scene.turn("Hello", &[]).await;
+    assert!(!made_room(&history));
+    let long = scene.file("long.txt", "word ".repeat(6_000)).await;
+    let (turn, history) = scene.turn("What does it say?", &[long]).await;
+    assert_eq!(turn.status, TurnStatus::Completed, "{:?}", turn.error);
+    assert!(made_room(&history), "7,500 tokens beside the prompt's");
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! What the embedded model says when nothing but words is asked of it.
 
+use copilot_shared::tool::ToolSpec;
+
 use super::Scene;
 use super::recall::{facts, plain, quoted, recall};
+use super::wish::examples;
 
 const MAX_COUNT: u32 = 1000;
 const MAX_CONTEXT_CHARS: usize = 400;
 
-const HELP: &str = "I am the demo model that is built into this server: I need no key and no network. I remember this \
-    conversation (ask me what you said first), I can count, tell a story and think, and I call tools when you ask for \
-    it: “what time is it?”, “what is 12*(3+4)?”, “list my files”, “run `ls -la`”, “search the docs for rate limits”. \
-    Set CHAT_MODEL and an API key to talk to a real model.";
+const INTRODUCTION: &str = "I am the demo model that is built into this server: I need no key and no network. I \
+    remember this conversation (ask me what you said first), I can count, tell a story and think.";
+const TOOLS: &str = "I call tools when you ask for it:";
+const ADVICE: &str = "Set CHAT_MODEL and an API key to talk to a real model.";
 const STORY: &str = "There was once a message that wanted to reach its reader. It was written down twice, so that no \
     fire could take it, and handed to a messenger. The messenger fell asleep under a tree. Another one found the \
     letter, read how far it had been told, and went on from the very next word. When the reader asked who had brought \
@@ -41,7 +44,7 @@ fn known(scene: &Scene<'_>, question: &str) -> Option<String> {
     let has = |phrases: &[&str]| phrases.iter().any(|phrase| question.contains(phrase));
     let words: Vec<&str> = question.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     if has(&["what can you do", "who are you", "what are you"]) || words == ["help"] {
-        return Some(HELP.into());
+        return Some(help(scene.tools));
     }
     if let Some((_, rest)) = question.split_once("count to ") {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -62,6 +65,17 @@ fn known(scene: &Scene<'_>, question: &str) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What it can do here.
+fn help(tools: &[ToolSpec]) -> String {
+    let examples: Vec<String> = examples(tools).map(|words| format!("- “{words}”")).collect();
+    let tools = (!examples.is_empty()).then(|| format!("{TOOLS}\n{}", examples.join("\n")));
+    [Some(INTRODUCTION.to_owned()), tools, Some(ADVICE.to_owned())]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 /// "Repeat after me: …", "say: …".

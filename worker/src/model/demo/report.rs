@@ -31,11 +31,19 @@ fn output(name: &str, value: &Value) -> String {
     let mut lines = vec![message.map_or_else(|| format!("{lead}:"), |message| format!("{lead}: {}", short(message)))];
     lines.extend(terminal(fields));
     lines.extend(list(fields));
-    lines.extend(ANSWERS.iter().find_map(|key| fields.get(*key)).map(scalar));
+    let answer = ANSWERS.iter().find_map(|key| fields.get(*key)).map(scalar);
+    // The sentence of a calculation tells its result already.
+    lines.extend(answer.filter(|answer| !message.is_some_and(|message| tells(message, answer))));
     if message.is_none() && lines.len() == 1 {
         lines.push(scalar(value));
     }
     lines.join("\n")
+}
+
+/// Does a sentence end with these words?
+fn tells(sentence: &str, words: &str) -> bool {
+    let end = sentence.trim_end_matches('.');
+    end.strip_suffix(words).is_some_and(|before| before.is_empty() || before.ends_with(char::is_whitespace))
 }
 
 /// A typed error in words, or whatever else the text is.
@@ -108,6 +116,14 @@ mod tests {
             "files":[{"name":"a.txt"},{"name":"b.txt"}],"total_count":2}"#;
         let text = told(ToolOutcome::Output(Value::String(answer.into())));
         assert_eq!(text, "The tool `t` answered: There are 2 files.\n- a.txt\n- b.txt");
+        let sum = |result: &str| {
+            format!(
+                r#"{{"type":"calculation","message":"6*7 = 42","session_id":null,"expression":"6*7","result":{result}}}"#
+            )
+        };
+        let told_sum = |result: &str| told(ToolOutcome::Output(Value::String(sum(result))));
+        assert_eq!(told_sum("42"), "The tool `t` answered: 6*7 = 42", "once is enough");
+        assert_eq!(told_sum("2"), "The tool `t` answered: 6*7 = 42\n2");
         let error =
             r#"{"type":"error","message":"It broke","session_id":null,"error":"the disk is full","details":null}"#;
         assert_eq!(told(ToolOutcome::Error(error.into())), "The tool `t` failed: It broke: the disk is full");

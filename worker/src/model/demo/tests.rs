@@ -126,6 +126,13 @@ async fn it_calls_a_tool_and_reports_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn it_tells_how_the_tools_that_there_are_can_be_asked_for() {
+    let answer = said(vec![user("What can you do?")]).await;
+    assert!(answer.contains("\n- “what is 12*(3+4)?”\n") && answer.contains("“what time is it?”"), "{answer}");
+    assert!(!answer.contains("folder"), "there is no such tool here: {answer}");
+}
+
+#[tokio::test]
 async fn it_says_when_a_tool_is_not_there() {
     let answer = said(vec![user("list my files")]).await;
     assert_eq!(answer, "The tool `list_workspace_files` is not available here.");

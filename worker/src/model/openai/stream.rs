@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::calls::{Calls, Fragment};
+use super::content::Content;
 use crate::model::http::{Decoder, Progress, Text};
 use crate::model::{ModelError, ModelEvent, failure};
 
@@ -33,7 +34,7 @@ struct Choice<'a> {
 #[derive(Deserialize)]
 struct Delta<'a> {
     #[serde(borrow)]
-    content: Option<Text<'a>>,
+    content: Option<Content<'a>>,
     #[serde(borrow)]
     refusal: Option<Text<'a>>,
     /// DeepSeek, vLLM, llama.cpp …
@@ -136,8 +137,15 @@ impl ChatDecoder {
         if let Some(delta) = &choice.delta {
             let thought = Text::filled(delta.reasoning_content.as_ref()).or(Text::filled(delta.reasoning.as_ref()));
             said.extend(thought.map(|text| ModelEvent::Reasoning(text.to_owned())));
-            let texts = [delta.content.as_ref(), delta.refusal.as_ref()];
-            said.extend(texts.into_iter().filter_map(Text::filled).map(|text| ModelEvent::Text(text.to_owned())));
+            let content = delta.content.as_ref();
+            said.extend(
+                content
+                    .filter(|content| !content.thought.is_empty())
+                    .map(|content| ModelEvent::Reasoning(content.thought.clone())),
+            );
+            let texts = [content.map(|content| content.said.as_ref()), Text::filled(delta.refusal.as_ref())];
+            let texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
+            said.extend(texts.map(|text| ModelEvent::Text(text.to_owned())));
             for fragment in delta.tool_calls.iter().flatten() {
                 self.calls.take(fragment, said)?;
             }

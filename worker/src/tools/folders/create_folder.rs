@@ -7,7 +7,7 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolResponse};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{LOOK_CHARS, NAME_CHARS, changed, optional_id, said, shown};
+use super::{LOOK_CHARS, NAME_CHARS, optional_id, said, shown, unchanged};
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 const FAILED: &str = "create_folder_failed";
@@ -43,19 +43,12 @@ impl Tool for CreateFolder {
         let Some(name) = said(Some(arguments.name)) else {
             return Ok(ToolAnswer::error("missing_name", "Say what the folder is to be called."));
         };
-        let parent_id = match optional_id(arguments.parent_id.as_deref(), FAILED) {
-            Ok(parent) => parent,
-            Err(refusal) => return Ok(*refusal),
-        };
+        let parent_id = optional_id(arguments.parent_id.as_deref(), FAILED)?;
         let id = FolderId(context.id_of_the_made());
         let new = NewFolder { id, parent_id, name, icon: said(arguments.icon), color: said(arguments.color) };
         let made = context.resources.store.create_folder(context.fence(), context.user()?, &new).await;
-        Ok(match changed(made, FAILED)? {
-            Ok(folder) => {
-                let response = FolderShown { folder: shown(&folder, &[]) };
-                ToolAnswer::new(format!("Made the folder {:?}.", folder.name), ToolResponse::FolderCreated(response))
-            }
-            Err(refusal) => *refusal,
-        })
+        let folder = made.map_err(|error| unchanged(error, FAILED))?;
+        let response = FolderShown { folder: shown(&folder, &[]) };
+        Ok(ToolAnswer::new(format!("Made the folder {:?}.", folder.name), ToolResponse::FolderCreated(response)))
     }
 }

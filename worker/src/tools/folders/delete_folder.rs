@@ -5,7 +5,7 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolResponse};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{changed, id};
+use super::{id, unchanged};
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 const FAILED: &str = "delete_folder_failed";
@@ -28,17 +28,10 @@ impl Tool for DeleteFolder {
     const CONCURRENCY: Concurrency = Concurrency::Alone;
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
-        let id = match id(&arguments.folder_id, FAILED) {
-            Ok(id) => id,
-            Err(refusal) => return Ok(*refusal),
-        };
+        let id = id(&arguments.folder_id, FAILED)?;
         let deleted = context.resources.store.delete_folder(context.fence(), context.user()?, id).await;
-        Ok(match changed(deleted, FAILED)? {
-            Ok(()) => {
-                let response = FolderDeleted { folder_id: id.to_string() };
-                ToolAnswer::new("Deleted the folder.", ToolResponse::FolderDeleted(response))
-            }
-            Err(refusal) => *refusal,
-        })
+        deleted.map_err(|error| unchanged(error, FAILED))?;
+        let response = FolderDeleted { folder_id: id.to_string() };
+        Ok(ToolAnswer::new("Deleted the folder.", ToolResponse::FolderDeleted(response)))
     }
 }

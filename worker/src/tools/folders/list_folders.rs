@@ -28,10 +28,7 @@ impl Tool for ListFolders {
     const REPEAT: Repeat = Repeat::Safe;
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
-        let parent = match optional_id(arguments.parent_id.as_deref(), FAILED) {
-            Ok(parent) => parent,
-            Err(refusal) => return Ok(*refusal),
-        };
+        let parent = optional_id(arguments.parent_id.as_deref(), FAILED)?;
         let all = context.resources.store.folders(context.user()?).await?;
         if let Some(parent) = parent
             && !all.iter().any(|folder| folder.id == parent)

@@ -5,7 +5,7 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolResponse};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{changed, id, optional_id, shown};
+use super::{id, optional_id, shown, unchanged};
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 const FAILED: &str = "move_folder_failed";
@@ -30,21 +30,14 @@ impl Tool for MoveFolder {
     const CONCURRENCY: Concurrency = Concurrency::Alone;
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
-        let named = id(&arguments.folder_id, FAILED)
-            .and_then(|id| Ok((id, optional_id(arguments.target_parent_id.as_deref(), FAILED)?)));
-        let (id, target) = match named {
-            Ok(named) => named,
-            Err(refusal) => return Ok(*refusal),
-        };
+        let id = id(&arguments.folder_id, FAILED)?;
+        let target = optional_id(arguments.target_parent_id.as_deref(), FAILED)?;
         let (store, user) = (&context.resources.store, context.user()?);
-        Ok(match changed(store.move_folder(context.fence(), user, id, target).await, FAILED)? {
-            Ok(folder) => {
-                let folder = shown(&folder, &store.folders(user).await?);
-                let message = format!("Moved the folder {:?}.", folder.name);
-                let target_parent_id = folder.parent_id.clone();
-                ToolAnswer::new(message, ToolResponse::FolderMoved(FolderMoved { folder, target_parent_id }))
-            }
-            Err(refusal) => *refusal,
-        })
+        let moved = store.move_folder(context.fence(), user, id, target).await;
+        let moved = moved.map_err(|error| unchanged(error, FAILED))?;
+        let folder = shown(&moved, &store.folders(user).await?);
+        let message = format!("Moved the folder {:?}.", folder.name);
+        let target_parent_id = folder.parent_id.clone();
+        Ok(ToolAnswer::new(message, ToolResponse::FolderMoved(FolderMoved { folder, target_parent_id })))
     }
 }

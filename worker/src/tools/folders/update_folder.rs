@@ -6,7 +6,7 @@ use copilot_shared::tool::{Concurrency, Repeat, ToolAnswer, ToolResponse};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{LOOK_CHARS, NAME_CHARS, changed, id, said, shown};
+use super::{LOOK_CHARS, NAME_CHARS, id, said, shown, unchanged};
 use crate::tools::{Access, Tool, ToolContext, ToolFailure};
 
 const FAILED: &str = "update_folder_failed";
@@ -38,22 +38,16 @@ impl Tool for UpdateFolder {
     const CONCURRENCY: Concurrency = Concurrency::Alone;
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
-        let id = match id(&arguments.folder_id, FAILED) {
-            Ok(id) => id,
-            Err(refusal) => return Ok(*refusal),
-        };
+        let id = id(&arguments.folder_id, FAILED)?;
         let change =
             FolderChange { name: said(arguments.name), icon: said(arguments.icon), color: said(arguments.color) };
         if change.name.is_none() && change.icon.is_none() && change.color.is_none() {
             return Ok(ToolAnswer::error(FAILED, "Say what is to be changed: name, icon or color."));
         }
         let (store, user) = (&context.resources.store, context.user()?);
-        Ok(match changed(store.update_folder(context.fence(), user, id, &change).await, FAILED)? {
-            Ok(folder) => {
-                let response = FolderShown { folder: shown(&folder, &store.folders(user).await?) };
-                ToolAnswer::new(format!("Changed the folder {:?}.", folder.name), ToolResponse::FolderUpdated(response))
-            }
-            Err(refusal) => *refusal,
-        })
+        let updated = store.update_folder(context.fence(), user, id, &change).await;
+        let updated = updated.map_err(|error| unchanged(error, FAILED))?;
+        let response = FolderShown { folder: shown(&updated, &store.folders(user).await?) };
+        Ok(ToolAnswer::new(format!("Changed the folder {:?}.", updated.name), ToolResponse::FolderUpdated(response)))
     }
 }

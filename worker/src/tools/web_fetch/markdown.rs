@@ -82,7 +82,9 @@ impl State {
 
     fn tag(&mut self, tag: &Tag) -> TokenSinkResult<()> {
         let name: &str = &tag.name;
-        if !self.skips(name, tag.kind) {
+        // Of what is left out, only a picture in the page's own lines can end where it begins.
+        let ends_at_once = tag.self_closing && name == "svg";
+        if !ends_at_once && !self.skips(name, tag.kind) {
             match tag.kind {
                 StartTag => self.start(name, tag),
                 EndTag => self.end(name),

@@ -122,7 +122,8 @@ impl Database {
     /// The rest of `Store::submit`, after the traffic was measured.
     fn accept(&mut self, new: &NewTurn, traffic: &Traffic) -> Submitted {
         let cap = self.settings.max_in_flight;
-        if new.user.is_some() && cap > 0 && traffic.user_in_flight >= cap {
+        let in_flight = if new.user.is_some() { traffic.user_in_flight } else { traffic.session_in_flight };
+        if cap > 0 && in_flight >= cap {
             return Submitted::TooManyTurns;
         }
         if let Some(current) = traffic.current.filter(|_| new.on_busy == OnBusy::Reject) {

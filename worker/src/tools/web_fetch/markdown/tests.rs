@@ -54,6 +54,7 @@ fn tables_have_rows_and_a_head() {
 
 #[test]
 fn what_is_not_for_readers_is_left_out() {
+    assert_eq!(text("a<svg class='i'/>b<svg><svg/></svg>c"), "abc");
     assert_eq!(text("a<svg><path/><text>no</text><svg></svg></svg>b<template><p>no</p></template>c"), "abc");
     assert_eq!(text("a<!-- no --><iframe src=x><p>no</iframe>b"), "ab");
     assert_eq!(text("x &lt;b&gt; y"), "x <b> y");
