@@ -88,17 +88,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_user_has_so_many_at_once_and_the_next_one_waits_for_a_place_but_not_for_ever() {
         let slots = Slots::default();
+        let (ann, bob) = (user("ann"), user("bob"));
         let mut taken = Vec::new();
         for _ in 0..AT_ONCE {
-            taken.push(slots.take(&user("ann")).await.unwrap());
+            taken.push(slots.take(&ann).await.unwrap());
         }
-        slots.take(&user("bob")).await.unwrap();
-        let (next, ()) = tokio::join!(slots.take(&user("ann")), async {
+        slots.take(&bob).await.unwrap();
+        let (next, ()) = tokio::join!(slots.take(&ann), async {
             tokio::time::sleep(PATIENCE / 2).await;
             taken.pop();
         });
         taken.push(next.unwrap());
-        assert_eq!(slots.take(&user("ann")).await.unwrap_err().0, AT_ONCE);
+        assert_eq!(slots.take(&ann).await.unwrap_err().0, AT_ONCE);
     }
 
     #[tokio::test]
