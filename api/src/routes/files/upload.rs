@@ -17,7 +17,7 @@ use crate::problem::{Code, FieldError, Problem};
 const FIELD: &str = "file";
 
 /// How long a body may say nothing.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A form that has not been read yet.
 pub(super) struct Form {
