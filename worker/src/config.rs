@@ -210,7 +210,11 @@ impl ModelArgs {
 
     /// Can the model see pictures?
     pub fn sight(&self) -> Sight {
-        if self.chat_vision { Sight::Seeing } else { Sight::Blind }
+        match self.chat_provider {
+            _ if !self.chat_vision => Sight::Blind,
+            Provider::Openai => Sight::GOOD,
+            Provider::Anthropic => Sight::FAIR,
+        }
     }
 
     /// The model that names sessions, if any does.

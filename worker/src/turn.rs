@@ -100,6 +100,8 @@ struct Attempt {
     persistence: Persistence,
     allowance: Allowance,
     room: Room,
+    /// What the model is shown of pictures, until its provider refuses one.
+    sight: Sight,
     breaker: Breaker,
     /// Its place in the trace. Not entered as a whole: that would cost time for each token.
     span: Span,
@@ -150,6 +152,7 @@ async fn attempt(worker: &Arc<Worker>, claimed: Claimed, signals: Signals, span:
         persistence,
         allowance,
         room: Room::new(worker.window),
+        sight: worker.sight,
         breaker: Breaker::default(),
         span,
     };
@@ -200,7 +203,7 @@ impl Attempt {
             let end = match done.end {
                 StepEnd::Said(reason) => TurnEnd::Completed(reason),
                 StepEnd::Cancelled => TurnEnd::Cancelled,
-                StepEnd::Failed(failure) => TurnEnd::Failed(failure),
+                StepEnd::Failed(failure) | StepEnd::Refused(failure) => TurnEnd::Failed(failure),
                 StepEnd::Calls(calls) if self.gives_up(&calls) => TurnEnd::Failed(Failure::new(
                     ErrorCode::EmptyToolCalls,
                     "The model kept calling tools without any arguments. Please try again, perhaps in other words.",
@@ -235,8 +238,15 @@ impl Attempt {
             used += self.make_room(prompt).await?;
             let mut step = self.call_model(number, prompt).await?;
             tries -= 1;
+            let is_refused = matches!(step.end, StepEnd::Refused(_)) || step.found_no_room();
+            if tries > 0 && is_refused && attachments::has_pictures(&prompt.history, self.sight) {
+                // One that it cannot take would be the end of the conversation.
+                tracing::warn!(turn.id = %self.turn.id, "the provider refused a conversation with pictures; it is told without them");
+                self.sight = Sight::Blind;
+                continue;
+            }
             if tries > 0 && step.found_no_room() {
-                self.room.halve(&prompt.history);
+                self.halve_room(prompt).await?;
                 continue;
             }
             step.usage += used;
@@ -249,7 +259,7 @@ impl Attempt {
             &self.worker.resources.workspaces,
             self.turn.user_id.as_ref(),
             &prompt.history,
-            self.worker.sight,
+            self.sight,
         );
         let files = tokio::select! {
             () = self.signals.lost.cancelled() => return Err(Stopped::Lost),

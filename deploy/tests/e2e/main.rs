@@ -19,6 +19,7 @@ mod hands;
 mod latency;
 mod outages;
 mod pages;
+mod pictures;
 mod provider;
 mod queue;
 mod registry;

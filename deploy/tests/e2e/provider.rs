@@ -1,4 +1,5 @@
-//! A model provider of the OpenAI kind on a local port: says one word and reports fixed usage.
+//! A model provider of the OpenAI kind on a local port: says one word, reports fixed usage, and takes no
+//! pictures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Provider {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Provider {
@@ -21,13 +23,15 @@ impl Provider {
         let address = listener.local_addr().unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
+        let refused = Arc::new(AtomicUsize::new(0));
+        let refusing = Arc::clone(&refused);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (usage, counted) = (usage.clone(), Arc::clone(&counted));
-                tokio::spawn(async move { answer(socket, &usage, &counted).await });
+                let (usage, counted, refusing) = (usage.clone(), Arc::clone(&counted), Arc::clone(&refusing));
+                tokio::spawn(async move { answer(socket, &usage, &counted, &refusing).await });
             }
         });
-        Self { address, calls }
+        Self { address, calls, refused }
     }
 
     /// The environment of a worker that is to ask this provider.
@@ -39,13 +43,23 @@ impl Provider {
         ]
     }
 
+    /// How often it was shown a picture.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
     /// How often it was asked.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 }
 
-async fn answer(mut socket: TcpStream, usage: &Value, calls: &AtomicUsize) -> std::io::Result<()> {
+async fn answer(
+    mut socket: TcpStream,
+    usage: &Value,
+    calls: &AtomicUsize,
+    refused: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !is_complete(&request) {
         if socket.read_buf(&mut request).await? == 0 {
@@ -53,6 +67,14 @@ async fn answer(mut socket: TcpStream, usage: &Value, calls: &AtomicUsize) -> st
         }
     }
     calls.fetch_add(1, Ordering::SeqCst);
+    if String::from_utf8_lossy(&request).contains("\"image_url\"") {
+        refused.fetch_add(1, Ordering::SeqCst);
+        let body = r#"{"error":{"message":"image input is not supported","type":"invalid_request_error"}}"#;
+        let head = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        socket.write_all(head.as_bytes()).await?;
+        socket.write_all(body.as_bytes()).await?;
+        return socket.shutdown().await;
+    }
     let word = json!({"choices": [{"index": 0, "delta": {"content": "Yes"}, "finish_reason": null}]});
     let stop = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     let told = json!({"choices": [], "usage": usage});

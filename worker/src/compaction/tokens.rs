@@ -50,7 +50,7 @@ pub fn length(message: &HistoryMessage) -> usize {
 }
 
 /// Counts a conversation that only grows at its end, each message once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Gauge {
     bytes: usize,
     tokens: usize,
@@ -58,10 +58,19 @@ pub struct Gauge {
 }
 
 impl Gauge {
+    /// Are they so short that nothing needs to be counted?
+    pub fn surely_within(messages: &[HistoryMessage], overhead: usize, budget: usize) -> bool {
+        Self::is_short(messages.iter().map(bytes).sum::<usize>() + overhead, budget)
+    }
+
+    fn is_short(bytes: usize, budget: usize) -> bool {
+        bytes <= budget * BYTES_PER_TOKEN_AT_LEAST
+    }
+
     /// Are these messages, and `overhead` bytes beside them, longer than so many tokens?
     pub fn exceeds(&mut self, messages: &[HistoryMessage], overhead: usize, budget: usize) -> bool {
         let bytes: usize = messages.iter().map(bytes).sum();
-        if bytes + overhead <= budget * BYTES_PER_TOKEN_AT_LEAST {
+        if Self::is_short(bytes + overhead, budget) {
             return false;
         }
         if messages.len() < self.counted || bytes < self.bytes {

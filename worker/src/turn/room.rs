@@ -46,7 +46,7 @@ enum SummaryError {
 }
 
 /// How much room there is, and how much of it is taken.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Room {
     budget: Budget,
     gauge: Gauge,
@@ -58,7 +58,7 @@ impl Room {
     }
 
     /// The provider's window is smaller than we were told.
-    pub(super) fn halve(&mut self, history: &[HistoryMessage]) {
+    fn halve(&mut self, history: &[HistoryMessage]) {
         let length: usize = history.iter().map(crate::compaction::length).sum();
         self.budget.tokens = self.budget.tokens.min(length) / 2;
         self.gauge = Gauge::default();
@@ -72,37 +72,67 @@ impl Room {
     }
 
     fn is_exceeded_by(&mut self, history: &[HistoryMessage], overhead: usize) -> bool {
-        self.gauge.exceeds(history, overhead, self.budget.tokens.saturating_sub(RESERVE.min(self.budget.tokens / 4)))
+        self.gauge.exceeds(history, overhead, self.for_prompts())
+    }
+
+    /// Is it so short that nothing needs to be counted?
+    fn surely_holds(&self, history: &[HistoryMessage], overhead: usize) -> bool {
+        Gauge::surely_within(history, overhead, self.for_prompts())
+    }
+
+    fn for_prompts(&self) -> usize {
+        self.budget.tokens.saturating_sub(RESERVE.min(self.budget.tokens / 4))
     }
 }
 
 impl Attempt {
     /// Makes the conversation fit, and shows the user that it did. Returns what that cost.
     pub(super) async fn make_room(&mut self, prompt: &mut Prompt) -> Result<TokenUsage, Stopped> {
-        if !self.is_too_long(prompt) {
+        if !self.is_too_long(prompt).await? {
             return Ok(TokenUsage::default());
         }
         let id = compaction::new_id();
         self.writer.send(compaction::begun(&id));
         let used = self.sum_up().await?;
         prompt.read_history_again(&self.persistence, &self.turn).await?;
-        if self.is_too_long(prompt) {
-            let files = attachments::weight(&prompt.history, self.worker.sight) / BYTES_PER_TOKEN;
+        if self.is_too_long(prompt).await? {
+            let files = attachments::weight(&prompt.history, self.sight) / BYTES_PER_TOKEN;
             let tokens = self.room.left_beside(files);
-            let long = std::mem::take(&mut prompt.history);
-            // Counting a long text takes longer than a task may keep its thread.
-            let cut = tokio::task::spawn_blocking(move || truncate(long, tokens)).await;
-            prompt.history = cut.map_err(|error| Stopped::Broken(Box::new(error)))?;
+            self.count(prompt, move |_, history| *history = truncate(std::mem::take(history), tokens)).await?;
         }
         self.writer.send(compaction::done(&id));
         metrics::counter!("copilot_compactions_total").increment(1);
         Ok(used)
     }
 
-    fn is_too_long(&mut self, prompt: &Prompt) -> bool {
+    /// The provider's window turned out to be smaller than we were told.
+    pub(super) async fn halve_room(&mut self, prompt: &mut Prompt) -> Result<(), Stopped> {
+        self.count(prompt, |room, history| room.halve(history)).await
+    }
+
+    async fn is_too_long(&mut self, prompt: &mut Prompt) -> Result<bool, Stopped> {
         // Files are not in the history, but the model is shown them with it.
-        let overhead = prompt.overhead(&self.worker) + attachments::weight(&prompt.history, self.worker.sight);
-        self.room.is_exceeded_by(&prompt.history, overhead)
+        let overhead = prompt.overhead(&self.worker) + attachments::weight(&prompt.history, self.sight);
+        if self.room.surely_holds(&prompt.history, overhead) {
+            return Ok(false);
+        }
+        self.count(prompt, move |room, history| room.is_exceeded_by(history, overhead)).await
+    }
+
+    /// Counting a long text takes longer than a task may keep its thread.
+    async fn count<T: Send + 'static>(
+        &mut self,
+        prompt: &mut Prompt,
+        count: impl FnOnce(&mut Room, &mut Vec<HistoryMessage>) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (mut room, mut history) = (self.room.clone(), std::mem::take(&mut prompt.history));
+        let counted = tokio::task::spawn_blocking(move || {
+            let result = count(&mut room, &mut history);
+            (result, room, history)
+        });
+        let (result, room, history) = counted.await.map_err(|error| Stopped::Broken(Box::new(error)))?;
+        (self.room, prompt.history) = (room, history);
+        Ok(result)
     }
 
     /// Replaces the older messages by a summary. One that fails leaves them as they are.

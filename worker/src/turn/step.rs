@@ -47,6 +47,8 @@ pub(super) enum StepEnd {
     Cancelled,
     /// It broke.
     Failed(Failure),
+    /// The provider refused the request, and the model said nothing.
+    Refused(Failure),
 }
 
 /// OpenAI's bound; the others' are longer.
@@ -92,7 +94,7 @@ pub(super) async fn run(
         let event = tokio::select! {
             biased;
             () = signals.lost.cancelled() => return Err(Stopped::Lost),
-            () = signals.cancel.cancelled() => break Err(None),
+            () = signals.cancel.cancelled() => break Err(StepEnd::Cancelled),
             event = events.next() => event,
         };
         match event {
@@ -103,11 +105,14 @@ pub(super) async fn run(
                 }
                 call.take(event, writer);
             }
-            Some(Err(error)) => break Err(Some(failure(&error))),
-            None => break Err(Some(Failure::new(ErrorCode::ProviderError, "The model stopped without an end."))),
+            Some(Err(error @ ModelError::Fatal(_))) if !call.has_content => {
+                break Err(StepEnd::Refused(failure(&error)));
+            }
+            Some(Err(error)) => break Err(StepEnd::Failed(failure(&error))),
+            None => break Err(broken("The model stopped without an end.")),
         }
         if call.said_bytes > MAX_STEP_BYTES {
-            break Err(Some(Failure::new(ErrorCode::ProviderError, "The model's answer is too long.")));
+            break Err(broken("The model's answer is too long."));
         }
         writer.room().await?;
     };
@@ -227,7 +232,7 @@ impl ModelCall {
         }
     }
 
-    fn end(mut self, end: Result<FinishReason, Option<Failure>>, prompt_chars: usize, writer: &TurnWriter) -> Step {
+    fn end(mut self, end: Result<FinishReason, StepEnd>, prompt_chars: usize, writer: &TurnWriter) -> Step {
         self.close(writer);
         let mut calls = Vec::new();
         if end.is_ok() {
@@ -242,8 +247,7 @@ impl ModelCall {
         let end = match end {
             Ok(_) if !calls.is_empty() => StepEnd::Calls(calls),
             Ok(reason) => StepEnd::Said(reason),
-            Err(None) => StepEnd::Cancelled,
-            Err(Some(failure)) => StepEnd::Failed(failure),
+            Err(end) => end,
         };
         Step { parts, usage, end }
     }
@@ -307,6 +311,10 @@ fn spoken_chars(message: &HistoryMessage) -> usize {
             Part::Compaction { .. } => 0,
         })
         .sum()
+}
+
+fn broken(sentence: &str) -> StepEnd {
+    StepEnd::Failed(Failure::new(ErrorCode::ProviderError, sentence))
 }
 
 fn failure(error: &ModelError) -> Failure {
