@@ -40,9 +40,11 @@ pub mod reset_usage;
 pub mod resume_turn;
 pub mod submit_turn;
 pub mod understand_user;
+pub mod uploads;
 
 use publication::Publications;
 use read_usage::Usage;
+use uploads::Slots;
 
 /// What the use cases work with.
 pub struct App {
@@ -53,6 +55,7 @@ pub struct App {
     ledger: Ledger,
     payments: Payments,
     workspaces: Workspaces,
+    uploads: Slots,
     analytics: Analytics,
     usage: Usage,
     publications: Publications,
@@ -121,6 +124,7 @@ impl App {
             ledger,
             payments,
             workspaces,
+            uploads: Slots::default(),
             analytics,
             usage,
             publications,

@@ -3,7 +3,7 @@
 //! Locks are taken in one order, so that no two transactions wait for each other: the user's
 //! advisory lock, a running turn's row, its session's row, the rows of waiting turns, messages.
 //! What tools write comes behind the turn's row, which they share; a user's folders have an advisory
-//! lock of their own, before it.
+//! lock of their own, before it, as a user's files have their workspace's row.
 //! Whoever decides what may run next (submit, finish, cancel) holds the session's row, and the
 //! user's lock where a cap per user is set.
 

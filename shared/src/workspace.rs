@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::blobs::{BlobError, BlobKey, BlobReader, Blobs};
 use crate::id::{FileId, UserId};
-use crate::store::{Store, StoreError};
+use crate::store::{Fence, Fenced, Store, StoreError};
 
 mod config;
 mod path;
@@ -123,12 +123,24 @@ pub enum WorkspaceError {
     /// The upload took so long that it counts as abandoned.
     #[error("the upload took too long")]
     Abandoned,
+    /// The turn on whose behalf it was to be written or deleted has a newer attempt, or has ended.
+    #[error("the attempt was fenced off")]
+    Fenced,
     /// The blob store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// PostgreSQL failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Fenced> for WorkspaceError {
+    fn from(error: Fenced) -> Self {
+        match error {
+            Fenced::Fenced => Self::Fenced,
+            Fenced::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// When it shows that a quota is exceeded.
@@ -164,12 +176,20 @@ pub struct Workspaces {
     store: Store,
     blobs: Blobs,
     limits: WorkspaceLimits,
+    by: Option<Fence>,
 }
 
 impl Workspaces {
     /// The workspaces in these stores.
     pub fn new(store: Store, blobs: Blobs, limits: WorkspaceLimits) -> Self {
-        Self { store, blobs, limits }
+        Self { store, blobs, limits, by: None }
+    }
+
+    /// The same on behalf of a turn: nothing is written or deleted unless its attempt is still the
+    /// newest one.
+    #[must_use]
+    pub fn on_behalf_of(&self, turn: Fence) -> Self {
+        Self { by: Some(turn), ..self.clone() }
     }
 
     /// How much there may be.
@@ -259,10 +279,29 @@ impl Workspaces {
     }
 
     /// Deletes a file of the user's. `None` if there is none.
-    pub async fn delete(&self, user: &UserId, id: FileId) -> Result<Option<File>, StoreError> {
-        let Some(file) = self.store.delete_file(user, id).await? else { return Ok(None) };
+    pub async fn delete(&self, user: &UserId, id: FileId) -> Result<Option<File>, WorkspaceError> {
+        let Some(file) = self.store.delete_file(user, id, self.by).await? else { return Ok(None) };
         self.discard(&file.blob).await;
         Ok(Some(file))
+    }
+
+    /// The user's file at a path, if it has this content, in place of writing it once more. Whoever
+    /// wrote it cannot take it back any more.
+    pub async fn find_again(
+        &self,
+        user: &UserId,
+        path: &FilePath,
+        checksum: &[u8; 32],
+    ) -> Result<Option<File>, StoreError> {
+        self.store.find_file_again(user, path, checksum).await
+    }
+
+    /// Deletes a file that was written for nothing, unless somebody found it again meanwhile.
+    pub async fn take_back(&self, user: &UserId, file: &File) -> Result<(), StoreError> {
+        if self.store.take_back_file(user, file).await? {
+            self.discard(&file.blob).await;
+        }
+        Ok(())
     }
 
     /// What the user's files take up.

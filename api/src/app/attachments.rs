@@ -45,7 +45,7 @@ pub(super) struct Attachments {
     /// All of them.
     pub(super) files: Vec<File>,
     /// Those that were not there before. They go again if the message is refused.
-    pub(super) made: Vec<FileId>,
+    pub(super) made: Vec<File>,
 }
 
 impl App {
@@ -67,10 +67,10 @@ impl App {
             attachments.files = self.workspaces.find_all(user, ids).await?;
         }
         for file in inline {
-            match self.keep_inline(user, session, file).await {
+            match self.keep_inline(user, session, file, &attachments.made).await {
                 Ok(Kept::Found(file)) => attachments.files.push(file),
                 Ok(Kept::Made(file)) => {
-                    attachments.made.push(file.id);
+                    attachments.made.push(file.clone());
                     attachments.files.push(file);
                 }
                 Err(error) => {
@@ -82,11 +82,12 @@ impl App {
         Ok(attachments)
     }
 
-    /// Deletes files that were stored for a message that was not accepted.
-    pub(super) async fn detach(&self, user: &UserId, made: &[FileId]) {
-        for id in made {
-            if let Err(error) = self.workspaces.delete(user, *id).await {
-                tracing::warn!(file.id = %id, error = &error as &dyn std::error::Error, "a file of a refused message stays");
+    /// Deletes files that were stored for a message that was not accepted. One that another message
+    /// found meanwhile is that one's as well, and stays.
+    pub(super) async fn detach(&self, user: &UserId, made: &[File]) {
+        for file in made {
+            if let Err(error) = self.workspaces.take_back(user, file).await {
+                tracing::warn!(file.id = %file.id, error = &error as &dyn std::error::Error, "a file of a refused message stays");
             }
         }
     }
@@ -96,19 +97,24 @@ impl App {
         user: &UserId,
         session: SessionId,
         inline: &InlineFile,
+        made: &[File],
     ) -> Result<Kept, SubmitTurnError> {
         let path = inline.path(session)?;
         let checksum = inline.hash();
         let digits = checksum.iter().take(MARK / 2).flat_map(|byte| [byte >> 4, byte & 15]);
         let mark: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
         for path in [path.clone(), path.marked(&mark)] {
+            // Twice in one message: to find it again would make it somebody else's, too.
+            if let Some(own) = made.iter().find(|own| own.path == path && own.checksum == checksum) {
+                return Ok(Kept::Found(own.clone()));
+            }
             let target = Target { mime_type: inline.mime_type.clone(), ..Target::at(path.clone()) };
             match self.workspaces.write(user, target, inline.content.clone()).await {
                 Ok(file) => return Ok(Kept::Made(file)),
                 Err(WorkspaceError::Exists(_)) => {}
                 Err(error) => return Err(error.into()),
             }
-            if let Some(file) = self.workspaces.find_at(user, &path).await?.filter(|file| file.checksum == checksum) {
+            if let Some(file) = self.workspaces.find_again(user, &path, &checksum).await? {
                 return Ok(Kept::Found(file));
             }
         }

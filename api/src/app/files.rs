@@ -4,8 +4,9 @@ use copilot_shared::blobs::{BlobError, BlobReader};
 use copilot_shared::id::{FileId, SessionId, UserId};
 use copilot_shared::session::Caller;
 use copilot_shared::store::StoreError;
-use copilot_shared::workspace::{File, FilePath, PathError, StorageUsage, Target, Upload, WorkspaceError, file_name};
+use copilot_shared::workspace::{File, FilePath, PathError, StorageUsage, Target, WorkspaceError, file_name};
 
+use super::uploads::{TooManyUploads, UploadUnderWay};
 use super::{App, SessionError};
 use crate::auth::Place;
 
@@ -40,6 +41,9 @@ pub enum FileError {
     /// It cannot be called so.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The caller uploads too much at once.
+    #[error(transparent)]
+    TooManyUploads(#[from] TooManyUploads),
     /// It cannot be written.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -52,8 +56,9 @@ pub enum FileError {
 }
 
 impl App {
-    /// Begins to take a file. Nobody sees it before its upload is finished.
-    pub async fn begin_upload(&self, user: &UserId, announced: Announced) -> Result<Upload, FileError> {
+    /// Begins to take a file, after others of the caller's if there are too many at once. Nobody sees
+    /// it before its upload is finished.
+    pub async fn begin_upload(&self, user: &UserId, announced: Announced) -> Result<UploadUnderWay, FileError> {
         if let Some(session) = announced.session {
             self.owned_session(&Place { caller: Caller::User(user.clone()), session }).await?;
         }
@@ -67,12 +72,15 @@ impl App {
             target.mime_type = said;
         }
         let target = if announced.overwrite { target.replacing() } else { target };
-        Ok(self.workspaces.begin(user, target, None).await?)
+        let slot = self.uploads.take(user).await?;
+        Ok(UploadUnderWay { upload: self.workspaces.begin(user, target, None).await?, slot })
     }
 
     /// Completes an upload.
-    pub async fn finish_upload(&self, user: &UserId, upload: Upload) -> Result<File, FileError> {
+    pub async fn finish_upload(&self, user: &UserId, under_way: UploadUnderWay) -> Result<File, FileError> {
+        let UploadUnderWay { upload, slot } = under_way;
         let file = upload.finish().await?;
+        drop(slot);
         let usage = self.workspaces.usage(user).await?;
         if usage.used_percent() >= NEARLY_FULL {
             tracing::warn!(user.id = %user, used_bytes = usage.used_bytes, limit_bytes = usage.limit_bytes, "a workspace is nearly full");

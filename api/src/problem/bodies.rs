@@ -127,6 +127,10 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable",
     /// The body is no form, or broke off.
     InvalidMultipart = "invalid_multipart",
+    /// The body did not come any further.
+    RequestTimeout = "request_timeout",
+    /// The user uploads too many files at once.
+    TooManyUploads = "too_many_uploads",
     /// A server that we depend on is away.
     Unavailable = "unavailable",
     /// The route exists for its schema alone.

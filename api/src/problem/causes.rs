@@ -28,6 +28,9 @@ use crate::app::{SessionError, StopError};
 /// After how many seconds a user with too many turns may try again.
 const TURNS_PASS: u64 = 5;
 
+/// After how many seconds one of a user's uploads may have ended.
+const UPLOADS_PASS: u64 = 10;
+
 /// After how many seconds another reset of the user may have ended.
 const RESETS_PASS: u64 = 2;
 
@@ -113,6 +116,8 @@ impl From<WorkspaceError> for Problem {
             }
             WorkspaceError::Exists(_) => Self::new(StatusCode::CONFLICT, Code::FileExists, detail),
             WorkspaceError::Abandoned => Self::unavailable("The upload took too long. Please try again."),
+            // No request is made on behalf of a turn.
+            WorkspaceError::Fenced => broken(&error),
             WorkspaceError::Blob(error) => error.into(),
             WorkspaceError::Store(error) => error.into(),
         }
@@ -134,6 +139,9 @@ impl From<FileError> for Problem {
             FileError::NotFound => Self::no_file(),
             FileError::Session(error) => error.into(),
             FileError::Path(_) => Self::invalid(FieldError::in_body("file", "value_error", detail)),
+            FileError::TooManyUploads(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Code::TooManyUploads, detail).retry_after(UPLOADS_PASS)
+            }
             FileError::Workspace(error) => error.into(),
             FileError::Blob(error) => error.into(),
             FileError::Store(error) => error.into(),

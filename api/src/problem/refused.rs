@@ -96,6 +96,7 @@ fn description(status: u16) -> &'static str {
         402 => "The caller cannot pay",
         403 => "The caller may not do this",
         404 => "There is no such thing of the caller",
+        408 => "The body did not come any further",
         409 => "The state of the session or the stream stands in the way",
         410 => "The stream is not stored any more",
         413 => "The body is too large",

@@ -20,6 +20,7 @@ use crate::auth::SignedIn;
 use crate::problem::{Problem, Refused, Statuses, UploadFault};
 
 mod download;
+mod pieces;
 mod range;
 mod upload;
 
@@ -132,7 +133,7 @@ impl From<StorageUsage> for StorageUsageResponse {
 
 pub(super) struct Uploading;
 impl Statuses for Uploading {
-    const STATUSES: &'static [u16] = &[400, 401, 404, 409, 413, 415, 422, 500, 503];
+    const STATUSES: &'static [u16] = &[400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503];
 
     fn schema(status: u16) -> Option<MetaSchemaRef> {
         (status == 413).then(UploadFault::schema_ref)
@@ -168,7 +169,8 @@ impl FileRoutes {
     /// Upload a file
     ///
     /// The form's field `file` is stored as it comes. A file that has the path stays unless
-    /// `overwrite` says otherwise. Files are not scanned for viruses.
+    /// `overwrite` says otherwise. A few files are taken at once, the others wait. Files are not
+    /// scanned for viruses.
     #[oai(path = "/files/upload", method = "post", operation_id = "upload_file")]
     async fn upload(
         &self,

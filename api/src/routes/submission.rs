@@ -25,6 +25,10 @@ mod ui;
 
 /// The longest message, in characters.
 const MESSAGE: usize = 64_000;
+/// The longest text of what the user looks at, in characters.
+const CONTENT: usize = MESSAGE;
+/// The longest address of what the user looks at, in characters.
+const ADDRESS: usize = 2_048;
 /// Files of one message.
 const FILES: usize = 20;
 /// The longest key, in bytes (the column's own check).
@@ -47,6 +51,20 @@ impl TryFrom<String> for PlainText {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         if text.contains('\0') { Err("a NUL character is not allowed") } else { Ok(Self(strip_controls(&text))) }
+    }
+}
+
+/// The same, of at most so many characters.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "String")]
+struct BoundedText<const MOST: usize>(String);
+
+impl<const MOST: usize> TryFrom<String> for BoundedText<MOST> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let PlainText(text) = text.try_into()?;
+        if text.chars().count() > MOST { Err(format!("must have at most {MOST} characters")) } else { Ok(Self(text)) }
     }
 }
 
@@ -121,9 +139,9 @@ struct WireForm {
 #[derive(Deserialize)]
 struct WireContext {
     #[serde(default)]
-    url: PlainText,
+    url: BoundedText<ADDRESS>,
     #[serde(default)]
-    content: PlainText,
+    content: BoundedText<CONTENT>,
 }
 
 #[derive(Deserialize)]

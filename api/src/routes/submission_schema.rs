@@ -51,6 +51,8 @@ pub(super) struct UiChatRequest {
     /// answered once more; the last one if absent.
     #[oai(validator(max_length = 255))]
     message_id: Option<String>,
+    /// What the user is looking at.
+    context: Option<MessageContext>,
     /// What to do while a turn of the session is in flight; `enqueue` if absent. What takes the
     /// conversation back stops it in any case but `reject`.
     #[oai(rename = "on_busy")]
@@ -71,8 +73,10 @@ pub(super) enum UiTrigger {
 #[derive(Debug, Object)]
 pub(super) struct MessageContext {
     /// Where it is.
+    #[oai(validator(max_length = 2048))]
     url: Option<String>,
     /// What it says.
+    #[oai(validator(max_length = 64000))]
     content: Option<String>,
 }
 
@@ -115,6 +119,7 @@ impl Example for UiChatRequest {
             messages: vec![said],
             trigger: Some(UiTrigger::SubmitMessage),
             message_id: None,
+            context: None,
             on_busy: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Files that belong to messages: named by their ids, or brought along in the AI SDK's form
 //! (`usage-tools.md` §5.4).
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -61,6 +62,28 @@ async fn a_part_of_type_file_becomes_an_upload_once_however_often_it_is_sent() {
     );
     submit(&api, &session, &other).await.refused(422, "idempotency_conflict");
     assert_eq!(files(&api).await["total"], 2, "what came with a refused message is gone");
+}
+
+/// Of those who come at once one makes the file, and not always the one that is accepted.
+#[tokio::test]
+async fn what_is_sent_many_times_at_once_keeps_the_file_that_its_message_names() {
+    let api = Api::start().await;
+    for round in 0..5 {
+        let session = api.session("ann").await;
+        let body = ui("Look", &[("a.txt", HELLO), ("a.txt", HELLO)], Uuid::new_v4());
+        let answers = join_all((0..8).map(|_| submit(&api, &session, &body))).await;
+        for answer in answers {
+            answer.ok();
+        }
+        let detail = api.get(&session).by("ann").send().await.ok();
+        let named = detail["messages"][0]["files"].as_array().unwrap();
+        assert_eq!(named.len(), 2, "{detail}");
+        for file in named {
+            let path = format!("/api/workspace/files/{}/download", file["file_id"].as_str().unwrap());
+            assert_eq!(api.get(path).by("ann").send().await.status, 200, "round {round}: {file}");
+        }
+        assert_eq!(files(&api).await["total"], round + 1);
+    }
 }
 
 #[tokio::test]

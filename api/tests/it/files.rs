@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, Settings};
 
-const BOUNDARY: &str = "cut-here";
+pub(crate) const BOUNDARY: &str = "cut-here";
 
 /// A form as browsers send it.
-fn form(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn form(name: &str, content: &[u8]) -> Vec<u8> {
     let mut body = format!(
         "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nskipped\r\n--{BOUNDARY}\r\n\
          Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: application/pdf\r\n\r\n"
@@ -25,7 +25,7 @@ fn form(name: &str, content: &[u8]) -> Vec<u8> {
     body
 }
 
-async fn upload(api: &Api, user: &str, query: &str, name: &str, content: &[u8]) -> Answer {
+pub(crate) async fn upload(api: &Api, user: &str, query: &str, name: &str, content: &[u8]) -> Answer {
     api.ask("POST", format!("/api/workspace/files/upload{query}"))
         .by(user)
         .header("content-type", &format!("multipart/form-data; boundary={BOUNDARY}"))

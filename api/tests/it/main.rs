@@ -46,4 +46,6 @@ mod turns;
 #[cfg(test)]
 mod understanding;
 #[cfg(test)]
+mod uploads;
+#[cfg(test)]
 mod usage;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::postgres::PgTransaction;
 
-use super::{Store, StoreError, Tx, interval};
+use super::{Fence, Fenced, Store, StoreError, Tx, fence, interval};
 use crate::blobs::BlobKey;
 use crate::id::{FileId, UserId, WorkspaceId};
 use crate::workspace::{File, FilePath, OnExisting};
@@ -29,6 +29,9 @@ pub enum PlaceError {
     /// The blob was swept.
     #[error("the upload was abandoned")]
     Abandoned,
+    /// The turn on whose behalf it was written has a newer attempt, or has ended.
+    #[error("the attempt was fenced off")]
+    Fenced,
     /// The store failed; the file may have been placed all the same.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,6 +40,15 @@ pub enum PlaceError {
 impl From<sqlx::Error> for PlaceError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<Fenced> for PlaceError {
+    fn from(error: Fenced) -> Self {
+        match error {
+            Fenced::Fenced => Self::Fenced,
+            Fenced::Store(error) => Self::Store(error),
+        }
     }
 }
 
@@ -110,13 +122,14 @@ impl Store {
         Ok(has.bind(user).fetch_one(&self.pool).await?)
     }
 
-    /// Makes a file of a blob that was written.
+    /// Makes a file of a blob that was written, on behalf of a turn if `by` names one.
     pub async fn place_file(
         &self,
         workspace: WorkspaceId,
         file: &File,
         on_existing: OnExisting,
         quota_bytes: i64,
+        by: Option<Fence>,
     ) -> Result<Placed, PlaceError> {
         let mut tx = self.pool.begin().await?;
         let used_bytes: i64 = sqlx::query_scalar("SELECT used_bytes FROM workspaces WHERE id = $1 FOR UPDATE")
@@ -125,6 +138,7 @@ impl Store {
             .await?
             // The user was deleted meanwhile.
             .ok_or(PlaceError::Abandoned)?;
+        hold(&mut tx, by).await?;
         let old: Option<(FileId, BlobKey, i64)> = sqlx::query_as(
             "SELECT id, blob_key, size_bytes FROM workspace_files \
              WHERE workspace_id = $1 AND path = $2 AND deleted_at IS NULL",
@@ -150,21 +164,55 @@ impl Store {
         Ok(Placed { created_at, replaced: old.map(|old| old.1) })
     }
 
-    /// Deletes a file of the user's. Its blob is loose then.
-    pub async fn delete_file(&self, user: &UserId, id: FileId) -> Result<Option<File>, StoreError> {
+    /// Deletes a file of the user's, on behalf of a turn if `by` names one. Its blob is loose then.
+    pub async fn delete_file(&self, user: &UserId, id: FileId, by: Option<Fence>) -> Result<Option<File>, Fenced> {
         let mut tx = self.pool.begin().await?;
-        let workspace: Option<WorkspaceId> =
-            sqlx::query_scalar("SELECT id FROM workspaces WHERE user_id = $1 FOR UPDATE")
-                .bind(user)
-                .fetch_optional(&mut *tx)
-                .await?;
+        let Some(workspace) = lock_workspace(&mut tx, user).await? else { return Ok(None) };
+        hold(&mut tx, by).await?;
         let file: Option<FileRow> =
             sqlx::query_as(own_files!("AND f.id = $2")).bind(user).bind(id).fetch_optional(&mut *tx).await?;
-        let Some((workspace, file)) = workspace.zip(file.map(File::from)) else { return Ok(None) };
-        soft_delete(&mut tx, file.id, &file.blob).await?;
-        grow(&mut tx, workspace, -file.size_bytes).await?;
-        tx.commit().await?;
+        let Some(file) = file.map(File::from) else { return Ok(None) };
+        end_file(tx, workspace, &file).await?;
         Ok(Some(file))
+    }
+
+    /// The user's file at a path, if it has this content, for somebody who would have written it
+    /// there: it counts as written anew, so that whoever did write it cannot take it back any more.
+    pub async fn find_file_again(
+        &self,
+        user: &UserId,
+        path: &FilePath,
+        checksum: &[u8; 32],
+    ) -> Result<Option<File>, StoreError> {
+        let row: Option<FileRow> = sqlx::query_as(
+            "UPDATE workspace_files f \
+             SET created_at = greatest(clock_timestamp(), f.created_at + interval '1 microsecond') \
+             FROM workspaces w WHERE w.id = f.workspace_id AND w.user_id = $1 \
+                 AND f.path = $2 AND f.checksum = $3 AND f.deleted_at IS NULL \
+             RETURNING f.id, f.name, f.path, f.mime_type, f.size_bytes, f.checksum, f.created_at, f.blob_key",
+        )
+        .bind(user)
+        .bind(path)
+        .bind(checksum.as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(File::from))
+    }
+
+    /// Deletes a file of the user's, unless somebody found it again since it was written. The row's
+    /// lock decides between the two; whoever comes second sees what the first one did.
+    pub async fn take_back_file(&self, user: &UserId, file: &File) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let Some(workspace) = lock_workspace(&mut tx, user).await? else { return Ok(false) };
+        let row: Option<FileRow> = sqlx::query_as(own_files!("AND f.id = $2 AND f.created_at = $3 FOR UPDATE OF f"))
+            .bind(user)
+            .bind(file.id)
+            .bind(file.created_at)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(file) = row.map(File::from) else { return Ok(false) };
+        end_file(tx, workspace, &file).await?;
+        Ok(true)
     }
 
     /// A file of the user's.
@@ -287,6 +335,30 @@ impl LooseBlob {
             .await?;
         Ok(self.tx.commit().await?)
     }
+}
+
+/// Takes the lock of those who change what the user's workspace holds, if there is one.
+async fn lock_workspace(tx: Tx<'_>, user: &UserId) -> Result<Option<WorkspaceId>, sqlx::Error> {
+    sqlx::query_scalar("SELECT id FROM workspaces WHERE user_id = $1 FOR UPDATE")
+        .bind(user)
+        .fetch_optional(&mut **tx)
+        .await
+}
+
+/// Holds the turn on whose behalf a file is written or deleted. After the workspace's lock, for
+/// which it may wait: its turn's lease must be renewed meanwhile.
+async fn hold(tx: Tx<'_>, by: Option<Fence>) -> Result<(), Fenced> {
+    match by {
+        Some(by) => fence::hold(tx, by).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends a file and the transaction, which has the workspace's lock.
+async fn end_file(mut tx: PgTransaction<'static>, workspace: WorkspaceId, file: &File) -> Result<(), sqlx::Error> {
+    soft_delete(&mut tx, file.id, &file.blob).await?;
+    grow(&mut tx, workspace, -file.size_bytes).await?;
+    tx.commit().await
 }
 
 async fn count_files(tx: Tx<'_>, workspace: WorkspaceId) -> Result<i64, sqlx::Error> {

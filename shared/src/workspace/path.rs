@@ -113,10 +113,18 @@ impl FilePath {
             Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
             _ => (name, String::new()),
         };
-        let room = MAX_SEGMENT.saturating_sub(mark.len() + 1 + extension.len());
-        let stem = stem.get(..stem.floor_char_boundary(room)).unwrap_or_default();
+        let longest = MAX_SEGMENT.min(MAX_BYTES.saturating_sub(directory.len()));
+        let room = longest.saturating_sub(mark.len() + 1);
+        // The stem gives way first; but what follows the last dot may be nearly the whole name.
+        let extension = beginning(&extension, room);
+        let stem = beginning(stem, room.saturating_sub(extension.len()));
         Self(format!("{directory}{stem}-{mark}{extension}"))
     }
+}
+
+/// At most so many bytes of a text, in whole characters.
+fn beginning(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
 impl fmt::Display for FilePath {
@@ -129,9 +137,7 @@ impl fmt::Display for FilePath {
 pub fn file_name(text: &str) -> String {
     let base = text.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = base.chars().filter(|c| !c.is_control()).collect();
-    let clean = clean.trim();
-    let end = clean.floor_char_boundary(MAX_SEGMENT);
-    match clean.get(..end).unwrap_or_default() {
+    match beginning(clean.trim(), MAX_SEGMENT) {
         "" | "." | ".." => "file".to_owned(),
         name => name.to_owned(),
     }
@@ -209,6 +215,7 @@ mod tests {
         assert_eq!(marked("/a/b.tar.gz"), "/a/b.tar-1f.gz");
         assert_eq!(marked("/.env"), "/.env-1f");
         assert_eq!(marked(&format!("/{}.txt", "x".repeat(251))).len(), 256);
+        assert_eq!(marked(&format!("/a.{}", "x".repeat(253))), format!("/-1f.{}", "x".repeat(251)));
     }
 
     #[test]
@@ -220,6 +227,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_marked_path_is_another_path_of_the_same_directory(
+            directory in "(/[a-c]{1,200}){0,4}",
+            stem in "[a-cé.]{0,200}",
+            extension in "[a-zé]{0,253}",
+        ) {
+            if let Ok(path) = FilePath::parse(&format!("{directory}/{stem}.{extension}")) {
+                let marked = path.marked("0123abcd");
+                prop_assert_eq!(FilePath::parse(marked.as_str()), Ok(marked.clone()));
+                prop_assert_ne!(&marked, &path);
+                prop_assert_eq!(marked.as_str().rsplit_once('/').unwrap().0, directory);
+                prop_assert!(marked.name().contains("-0123abcd"));
+            }
+        }
+
         #[test]
         fn reading_a_path_again_changes_nothing(text in "[a-c./é ]{0,40}") {
             if let Ok(path) = FilePath::parse(&text) {

@@ -89,7 +89,8 @@ impl Upload {
         // deletes the blob.
         self.fate = Fate::Keep;
         let quota = self.workspaces.limits.quota_bytes;
-        match self.workspaces.store.place_file(self.workspace, &file, self.target.on_existing, quota).await {
+        let Workspaces { store, by, .. } = &self.workspaces;
+        match store.place_file(self.workspace, &file, self.target.on_existing, quota, *by).await {
             Ok(placed) => {
                 if let Some(replaced) = placed.replaced {
                     self.workspaces.discard(&replaced).await;
@@ -113,6 +114,7 @@ impl Upload {
                 WorkspaceError::QuotaExceeded(usage, Noticed::After)
             }
             PlaceError::Abandoned => WorkspaceError::Abandoned,
+            PlaceError::Fenced => WorkspaceError::Fenced,
             PlaceError::Store(error) => error.into(),
         }
     }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use copilot_shared::blobs::{BlobKey, Blobs, S3Settings};
-use copilot_shared::id::{FileId, SessionId, UserId, WorkspaceId};
+use copilot_shared::id::{FileId, SessionId, UserId, WorkerId, WorkspaceId};
+use copilot_shared::session::Caller;
+use copilot_shared::store::Fence;
 use copilot_shared::testing::{Services, eventually};
 use copilot_shared::workspace::{File, FilePath, Noticed, Target, Upload, WorkspaceError, WorkspaceLimits, Workspaces};
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::s3::S3;
+use crate::setup::{claimed, ready, session};
 
 const MB: usize = 1 << 20;
 
@@ -172,13 +175,60 @@ async fn what_a_dead_process_wrote_is_swept_and_its_upload_cannot_complete() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_taken_over_writes_and_deletes_no_file() {
+    let services = Services::isolated().await;
+    let (store, caller) = (services.store(), Caller::User(ann()));
+    let session = session(&store, &caller).await;
+    let turn = ready(&store, session, &caller, "write").await.id;
+    let attempt = claimed(&store, turn, WorkerId::generate()).await.turn.attempt;
+    let files = services.workspaces(1 << 30);
+    let old = files.on_behalf_of(Fence { turn, attempt });
+    let mut frozen = old.begin(&ann(), target("/a").replacing(), None).await.unwrap();
+    frozen.write(Bytes::from_static(b"old")).await.unwrap();
+    let doomed = old.write(&ann(), target("/b"), Bytes::from_static(b"b")).await.unwrap();
+
+    services.sql("UPDATE turns SET lease_until = now() - interval '1 second'").await;
+    let attempt = claimed(&store, turn, WorkerId::generate()).await.turn.attempt;
+    let new = files.on_behalf_of(Fence { turn, attempt });
+    let written = new.write(&ann(), target("/a").replacing(), Bytes::from_static(b"new")).await.unwrap();
+
+    assert!(matches!(frozen.finish().await, Err(WorkspaceError::Fenced)));
+    assert!(matches!(old.delete(&ann(), doomed.id).await, Err(WorkspaceError::Fenced)));
+    assert_eq!(files.find_at(&ann(), &written.path).await.unwrap().unwrap().id, written.id);
+    assert_eq!(files.usage(&ann()).await.unwrap().used_bytes, 4);
+    eventually("what the old worker wrote is gone", Duration::from_secs(10), || async {
+        (loose(&services).await == 0 && blobs_in(&services.workspace_dir) == 2).then_some(())
+    })
+    .await;
+    assert!(new.delete(&ann(), doomed.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_found_again_is_not_taken_back() {
+    let services = Services::isolated().await;
+    let files = services.workspaces(1 << 30);
+    let made = files.write(&ann(), target("/a"), Bytes::from_static(b"a")).await.unwrap();
+    assert!(files.find_again(&ann(), &made.path, &[0; 32]).await.unwrap().is_none(), "another content");
+    let found = files.find_again(&ann(), &made.path, &made.checksum).await.unwrap().unwrap();
+    assert_eq!(found.id, made.id);
+    files.take_back(&ann(), &made).await.unwrap();
+    assert!(files.find(&ann(), made.id).await.unwrap().is_some(), "whoever found it needs it");
+
+    let made = files.write(&ann(), target("/b"), Bytes::from_static(b"bb")).await.unwrap();
+    files.take_back(&ann(), &made).await.unwrap();
+    assert!(files.find_again(&ann(), &made.path, &made.checksum).await.unwrap().is_none());
+    assert_eq!(files.usage(&ann()).await.unwrap().used_bytes, 1);
+    assert_eq!((blobs_in(&services.workspace_dir), loose(&services).await), (1, 0));
+}
+
+#[tokio::test]
 async fn a_deletion_that_died_half_way_is_completed() {
     let services = Services::isolated().await;
     let files = services.workspaces(1 << 30);
     let file = files.write(&ann(), target("/a"), Bytes::from_static(b"a")).await.unwrap();
     files.write(&ann(), target("/b"), Bytes::from_static(b"b")).await.unwrap();
     // The row went, and then the process did.
-    services.store().delete_file(&ann(), file.id).await.unwrap().unwrap();
+    services.store().delete_file(&ann(), file.id, None).await.unwrap().unwrap();
     assert_eq!(blobs_in(&services.workspace_dir), 2);
     assert_eq!(files.sweep().await.unwrap(), 1);
     assert_eq!(blobs_in(&services.workspace_dir), 1);

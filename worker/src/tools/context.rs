@@ -78,6 +78,11 @@ impl ToolContext {
         Whose { session: self.session_id, fence: self.fence() }
     }
 
+    /// The user's files, for whatever writes or deletes one: behind the same fence.
+    pub fn workspaces(&self) -> Workspaces {
+        self.resources.workspaces.on_behalf_of(self.fence())
+    }
+
     /// An id for the one thing that a call makes, the same on every attempt, so that it is made
     /// once. Looks like a random one (version 4), which is all that some trackers take.
     pub fn id_of_the_made(&self) -> Uuid {

@@ -73,7 +73,9 @@ fn unwritten(error: WorkspaceError) -> ToolFailure {
         WorkspaceError::Exists(_) => {
             ToolFailure::refused("file_exists", format!("{message}. Set overwrite to true to replace it."))
         }
-        WorkspaceError::Abandoned | WorkspaceError::Blob(_) | WorkspaceError::Store(_) => error.into(),
+        WorkspaceError::Abandoned | WorkspaceError::Fenced | WorkspaceError::Blob(_) | WorkspaceError::Store(_) => {
+            error.into()
+        }
     }
 }
 
@@ -92,7 +94,7 @@ pub(super) async fn keep(context: &ToolContext, path: &str, text: &str) -> Resul
     let user = context.user_id.as_ref().ok_or(KeepError::Nobody)?;
     let path = FilePath::within(Some(context.session_id), path)?;
     let target = copilot_shared::workspace::Target::at(path.clone()).replacing();
-    context.resources.workspaces.write(user, target, text.to_owned().into()).await?;
+    context.workspaces().write(user, target, text.to_owned().into()).await?;
     Ok(path)
 }
 

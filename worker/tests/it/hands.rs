@@ -130,6 +130,23 @@ async fn a_folder_is_made_once_over_a_takeover() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_taken_over_changes_no_file() {
+    let ann = Running::of_user("ann").await;
+    let write = |text: &str| json!({"filename": "a.txt", "content": text, "overwrite": true});
+    ann.call(1, "call_1", "write_workspace_file", write("first")).await.unwrap();
+    ann.take_over().await;
+    let written = ann.call(2, "call_1", "write_workspace_file", write("second")).await.unwrap();
+    for (tool, input) in
+        [("write_workspace_file", write("late")), ("delete_workspace_file", json!({"file_id": written["file_id"]}))]
+    {
+        let late = ann.call(1, "call_2", tool, input).await.unwrap_err();
+        assert_eq!(late["error"], "the attempt was fenced off", "{tool}");
+    }
+    let read = ann.call(2, "call_3", "read_workspace_file", json!({"path": "a.txt"})).await.unwrap();
+    assert_eq!((&read["file_id"], &read["content_base64"]), (&written["file_id"], &json!("c2Vjb25k")));
+}
+
+#[tokio::test]
 async fn a_wish_is_kept_once_over_a_takeover_and_found_by_others() {
     let ann = Running::of_user("ann").await;
     let wish = json!({"title": "Export chats as PDF", "description": "I need to print conversations."});

@@ -1,22 +1,29 @@
 //! A form with a file: read piece by piece, never whole.
 
-use bytes::Bytes;
-use copilot_shared::workspace::Upload;
-use multer::{Field, Multipart};
+use std::time::Duration;
+
+use multer::Multipart;
 use poem::http::{StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{Binary, Type};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::body::DRAIN;
+use super::pieces::{BESIDE, PieceError, Pieces};
+use crate::app::uploads::UploadUnderWay;
 use crate::problem::{Code, FieldError, Problem};
 
 /// The field that holds the file.
 const FIELD: &str = "file";
 
+/// How long a body may say nothing.
+const SILENCE: Duration = Duration::from_mins(1);
+
 /// A form that has not been read yet.
-pub(super) struct Form(Multipart<'static>);
+pub(super) struct Form {
+    body: Pieces,
+    boundary: String,
+}
 
 impl<'a> ApiExtractor<'a> for Form {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -42,7 +49,8 @@ impl<'a> ApiExtractor<'a> for Form {
     ) -> poem::Result<Self> {
         let boundary = boundary(request.header(header::CONTENT_TYPE).unwrap_or_default())?;
         let body = body.take().map_err(|_| broken("there is none"))?;
-        Ok(Self(Multipart::new(body.into_bytes_stream(), boundary)))
+        let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        Ok(Self { body: Pieces::of(body, announced), boundary })
     }
 }
 
@@ -74,23 +82,32 @@ fn broken(why: &str) -> Problem {
 
 impl Form {
     /// Stores the file, once `begin` has said where. It is not finished yet.
-    pub(super) async fn store<F>(mut self, begin: impl FnOnce(String, Option<String>) -> F) -> Result<Upload, Problem>
+    pub(super) async fn store<F>(
+        mut self,
+        begin: impl FnOnce(String, Option<String>) -> F,
+    ) -> Result<UploadUnderWay, Problem>
     where
-        F: Future<Output = Result<Upload, Problem>>,
+        F: Future<Output = Result<UploadUnderWay, Problem>>,
     {
         let stored = self.store_field(begin).await;
-        if stored.is_err() {
-            self.drain().await;
+        // Who says nothing does not go on sending either.
+        if stored.as_ref().is_err_and(|problem| problem.code() != Code::RequestTimeout) {
+            self.body.drain().await;
         }
         stored
     }
 
-    async fn store_field<F>(&mut self, begin: impl FnOnce(String, Option<String>) -> F) -> Result<Upload, Problem>
+    async fn store_field<F>(
+        &mut self,
+        begin: impl FnOnce(String, Option<String>) -> F,
+    ) -> Result<UploadUnderWay, Problem>
     where
-        F: Future<Output = Result<Upload, Problem>>,
+        F: Future<Output = Result<UploadUnderWay, Problem>>,
     {
+        let beside = self.body.beside();
+        let mut form = Multipart::new(&mut self.body, self.boundary.as_str());
         let mut field = loop {
-            match self.0.next_field().await.map_err(|error| unreadable(&error))? {
+            match heard(form.next_field()).await? {
                 Some(field) if field.name() == Some(FIELD) => break field,
                 Some(_) => {}
                 None => return Err(Problem::invalid(FieldError::in_body(FIELD, "missing", "Field required"))),
@@ -99,32 +116,59 @@ impl Form {
         let name = field.file_name().unwrap_or_default().to_owned();
         let mime_type = field.content_type().map(|mime| mime.essence_str().to_owned());
         let mut upload = begin(name, mime_type).await?;
-        while let Some(piece) = next(&mut field).await? {
+        while let Some(piece) = heard(field.chunk()).await? {
+            beside.returned(piece.len());
             upload.write(piece).await?;
         }
         Ok(upload)
     }
-
-    /// Reads on and drops what comes: a client that is still sending would otherwise see a broken
-    /// connection instead of the answer.
-    async fn drain(&mut self) {
-        let mut dropped = 0;
-        while let Ok(Some(mut field)) = self.0.next_field().await {
-            while let Ok(Some(piece)) = field.chunk().await {
-                dropped += piece.len();
-                if dropped > DRAIN {
-                    return;
-                }
-            }
-        }
-    }
 }
 
-async fn next(field: &mut Field<'static>) -> Result<Option<Bytes>, Problem> {
-    field.chunk().await.map_err(|error| unreadable(&error))
+/// What the parser finds, unless the body says nothing for too long.
+async fn heard<T>(found: impl Future<Output = multer::Result<T>>) -> Result<T, Problem> {
+    let Ok(found) = tokio::time::timeout(SILENCE, found).await else {
+        let detail = format!("The body did not come any further for {} seconds.", SILENCE.as_secs());
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, detail));
+    };
+    found.map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &multer::Error) -> Problem {
     tracing::debug!(error = error as &dyn std::error::Error, "a form could not be read");
+    if let multer::Error::StreamReadFailed(cause) = error
+        && let Some(PieceError::TooMuchBeside) = cause.downcast_ref()
+    {
+        let detail = format!("The form must not have more than {BESIDE} bytes beside its file.");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, detail);
+    }
     broken("it is malformed, or broke off")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+    use poem::Body;
+
+    use super::*;
+
+    /// What becomes of a body that is this, and then silent.
+    async fn refusal(begun: &'static str) -> Problem {
+        let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(begun.as_bytes()))]);
+        let body = Body::from_bytes_stream(begun.chain(stream::pending()));
+        let form = Form { body: Pieces::of(body, None), boundary: "cut".into() };
+        let stored = form.store(|_, _| async { Err(broken("nobody is asked")) });
+        let began = tokio::time::Instant::now();
+        let problem = stored.await.expect_err("it is silent");
+        assert_eq!(began.elapsed().as_secs(), SILENCE.as_secs(), "{problem:?}");
+        problem
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_says_nothing_is_given_up() {
+        for begun in ["", "--cut\r\nContent-Disposition: form-data; name=\"fi"] {
+            let problem = refusal(begun).await;
+            assert_eq!((problem.status(), problem.code()), (StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout));
+        }
+    }
 }

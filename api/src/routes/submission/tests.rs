@@ -75,6 +75,23 @@ fn a_message_is_bounded_in_characters_and_never_blank() {
 }
 
 #[test]
+fn what_the_user_looks_at_is_bounded_in_both_forms() {
+    let last = json!({"role": "user", "parts": [{"type": "text", "text": "a"}]});
+    for mut body in [json!({"message": "a"}), ui(&last)] {
+        body["context"] = json!({"url": "é".repeat(ADDRESS), "content": "é".repeat(CONTENT)});
+        assert!(submission(&body).unwrap().context.is_some());
+        for (field, most) in [("url", ADDRESS), ("content", CONTENT)] {
+            body["context"] = json!({field: "é".repeat(most + 1)});
+            let problem = submission(&body).expect_err("it is too long");
+            assert_eq!((problem.status().as_u16(), problem.code()), (422, Code::ValidationError));
+            let shown = format!("{problem:?}");
+            assert!(shown.contains(&format!("Name(\"context\"), Name(\"{field}\")")), "{shown}");
+            assert!(shown.contains(&format!("at most {most} characters")), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn wrong_fields_are_refused() {
     for wrong in [
         json!({"message_id": "no uuid"}),

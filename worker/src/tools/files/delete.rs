@@ -28,7 +28,7 @@ impl Tool for DeleteFile {
 
     async fn call(&self, context: &ToolContext, arguments: Arguments) -> Result<ToolAnswer, ToolFailure> {
         let file = look_up(context, arguments.file_id.as_deref(), arguments.path.as_deref()).await?;
-        let deleted = context.resources.workspaces.delete(context.user()?, file.id).await?;
+        let deleted = context.workspaces().delete(context.user()?, file.id).await?;
         let file = deleted.ok_or_else(|| not_found(&file.path))?;
         let message = format!("Deleted {}", file.path);
         Ok(ToolAnswer::new(message, ToolResponse::FileDeleted(FileDeleted { file_id: file.id, success: true })))

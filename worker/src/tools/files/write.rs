@@ -64,7 +64,7 @@ impl Tool for WriteFile {
             Source::Copy(path) => return copy(context, target, path).await,
         };
         let start = preview(&target.mime_type, &bytes, PREVIEW_BYTES);
-        let written = context.resources.workspaces.write(context.user()?, target, bytes).await;
+        let written = context.workspaces().write(context.user()?, target, bytes).await;
         Ok(answer(written.map_err(unwritten)?, source.to_owned(), start))
     }
 }
@@ -107,7 +107,7 @@ async fn copy(context: &ToolContext, target: Target, path: String) -> Result<Too
     let refused = |error: SessionFileError| ToolFailure::refused("source_unreadable", error.to_string());
     let mut pieces = SessionFile::open(context, &path).await.map_err(refused)?;
     let mime_type = target.mime_type.clone();
-    let begun = context.resources.workspaces.begin(context.user()?, target, pieces.size()).await;
+    let begun = context.workspaces().begin(context.user()?, target, pieces.size()).await;
     let mut upload = begun.map_err(unwritten)?;
     let mut start = None;
     while let Some(piece) = pieces.next().await? {
