@@ -129,9 +129,12 @@ async fn a_worker_that_dies_before_it_could_record_an_outcome_has_its_calls_repe
     judge(&stage, begun, |row| usize::from(row.effect != Effect::Nothing)).await;
 }
 
-/// Statements of the test's own database that wait for a table.
-const HELD: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation' \
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+/// Statements of the test's own database that wait for a table or a row.
+const HELD: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+    AND wait_event_type = 'Lock' AND wait_event <> 'advisory'";
+/// Those who have not written a file yet have no workspace.
+const ALL_HAVE_ONE: &str =
+    "INSERT INTO workspaces (id, user_id) SELECT gen_random_uuid(), id FROM users ON CONFLICT DO NOTHING";
 /// The tools whose work Linear does, where its key is set.
 const TRACKED: [&str; 2] = ["search_feature_requests", "create_feature_request"];
 const STARTED: &str = "SELECT count(*) FROM tool_calls WHERE status = 'started'";
@@ -215,14 +218,24 @@ async fn send(stage: &Stage, places: Vec<(&'static Row, Place)>) -> Vec<Begun> {
 
 /// Lets calls begin, and holds them in their middle: those that write to these tables, and those that
 /// wait for an answer from outside. The connection lets the writers go.
-async fn hold(stage: &Stage, places: Vec<(&'static Row, Place)>, tables: BTreeSet<&str>) -> (Vec<Begun>, PgConnection) {
+async fn hold(
+    stage: &Stage,
+    places: Vec<(&'static Row, Place)>,
+    mut tables: BTreeSet<&str>,
+) -> (Vec<Begun>, PgConnection) {
     let count = places.len();
     let writers = places.iter().filter(|(row, _)| row.table().is_some_and(|table| tables.contains(table))).count();
-    // Reading goes on.
-    let lock = format!("LOCK TABLE {} IN SHARE MODE", tables.into_iter().collect::<Vec<_>>().join(", "));
     let mut holder = PgConnection::connect(&stage.system.services.database_url).await.unwrap();
+    holder.execute(ALL_HAVE_ONE).await.unwrap();
     holder.execute("BEGIN").await.unwrap();
-    holder.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+    if tables.remove(rows::WORKSPACES) {
+        holder.execute("SELECT id FROM workspaces FOR UPDATE").await.unwrap();
+    }
+    if !tables.is_empty() {
+        // Reading goes on.
+        let lock = format!("LOCK TABLE {} IN SHARE MODE", tables.into_iter().collect::<Vec<_>>().join(", "));
+        holder.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+    }
     // A page is waited for no longer than 15 s, so it is asked for when all others wait.
     let (page, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|(row, _)| row.tool == "web_fetch");
     let mut begun = send(stage, others).await;

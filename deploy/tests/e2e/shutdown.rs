@@ -114,6 +114,11 @@ async fn a_worker_that_loses_its_turn_while_it_writes_is_cut_off_in_the_middle()
     let mut stream = ann.send(&session, "demo:tokens=20000,rate=5000,bytes=4").await;
     let turn = stream.until("text-delta").await.id.unwrap().turn_id.to_string();
     let viewer = tokio::spawn(stream.rest());
+    // The row learns once that the stream has begun, and is renewed with it.
+    eventually("the row knows of the stream", Duration::from_secs(5), || async {
+        (system.services.count("SELECT chunk_sequence FROM turns").await > 0).then_some(())
+    })
+    .await;
     system.services.sql("UPDATE turns SET lease_until = now() - interval '1 minute'").await;
     let rest = viewer.await.unwrap();
     assert!(rest.done);

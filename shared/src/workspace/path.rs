@@ -122,6 +122,9 @@ impl FilePath {
     }
 }
 
+/// What follows the last dot of a long name is an extension if it is no longer than this, in bytes.
+const LONGEST_EXTENSION: usize = 16;
+
 /// At most so many bytes of a text, in whole characters.
 fn beginning(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
@@ -137,10 +140,20 @@ impl fmt::Display for FilePath {
 pub fn file_name(text: &str) -> String {
     let base = text.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = base.chars().filter(|c| !c.is_control()).collect();
-    match beginning(clean.trim(), MAX_SEGMENT) {
+    match clean.trim() {
         "" | "." | ".." => "file".to_owned(),
-        name => name.to_owned(),
+        name if name.len() <= MAX_SEGMENT => name.to_owned(),
+        name => shortened(name),
     }
+}
+
+/// A name that fits, with its extension: it tells what the file is.
+fn shortened(name: &str) -> String {
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if extension.len() <= LONGEST_EXTENSION => (stem, format!(".{extension}")),
+        _ => (name, String::new()),
+    };
+    format!("{}{extension}", beginning(stem, MAX_SEGMENT - extension.len()))
 }
 
 /// The type that a name tells.
@@ -207,6 +220,8 @@ mod tests {
         assert_eq!(file_name("a\0\nb"), "ab");
         assert_eq!(file_name(".."), "file");
         assert_eq!(file_name("é".repeat(200).as_str()).len(), 254);
+        let long = file_name(&format!("{}.pdf", "é".repeat(200)));
+        assert!(long.len() <= 255 && long.ends_with("é.pdf"), "{long}");
     }
 
     #[test]

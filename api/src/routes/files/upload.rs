@@ -113,7 +113,8 @@ impl Form {
                 None => return Err(Problem::invalid(FieldError::in_body(FIELD, "missing", "Field required"))),
             }
         };
-        let name = field.file_name().unwrap_or_default().to_owned();
+        // Clients write a quote so (HTML, multipart/form-data encoding algorithm).
+        let name = field.file_name().unwrap_or_default().replace("%22", "\"");
         let mime_type = field.content_type().map(|mime| mime.essence_str().to_owned());
         let mut upload = begin(name, mime_type).await?;
         while let Some(piece) = heard(field.chunk()).await? {

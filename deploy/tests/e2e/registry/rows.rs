@@ -60,6 +60,10 @@ const fn plain(tool: &'static str, kind: &'static str, words: &'static str, argu
     Row { tool, words, arguments, kind, after_a_death: Again, effect: Nothing, middle: Nowhere }
 }
 
+/// Files are held by the row of their workspace, which is taken before the turn's: a call that waits
+/// for a table holds up whoever wants to stop its turn.
+pub const WORKSPACES: &str = "workspaces";
+
 impl Row {
     const fn leaving(mut self, effect: Effect, middle: Middle) -> Self {
         (self.effect, self.middle) = (effect, middle);
@@ -92,10 +96,10 @@ pub const ROWS: &[Row] = &[
         "write `new` to new.txt",
         r#"{"filename": "new.txt", "content": "new"}"#,
     )
-    .leaving(Counted("SELECT count(*) FROM workspace_files WHERE name = 'new.txt'"), Table("workspace_files"))
+    .leaving(Counted("SELECT count(*) FROM workspace_files WHERE name = 'new.txt'"), Table(WORKSPACES))
     .never_again(),
     plain("delete_workspace_file", "workspace_file_deleted", "delete notes.txt", r#"{"path": "notes.txt"}"#)
-        .leaving(Counted("SELECT count(*) FROM workspace_files WHERE deleted_at IS NOT NULL"), Table("workspace_files"))
+        .leaving(Counted("SELECT count(*) FROM workspace_files WHERE deleted_at IS NOT NULL"), Table(WORKSPACES))
         .never_again(),
     plain("web_fetch", "web_fetch", "fetch $outside/page", r#"{"url": "$outside/page"}"#).leaving(Nothing, Outside),
     plain("bash_exec", "bash_exec", "run `echo once >> log$more`", r#"{"command": "echo once >> log$more"}"#)
