@@ -88,7 +88,8 @@ impl CloudArgs {
 
 fn domain(text: &str) -> Result<String, &'static str> {
     let url = Url::parse(&format!("https://api.{text}")).ok();
-    let is_host = url.as_ref().and_then(Url::host_str).is_some_and(|host| host == format!("api.{text}"));
+    let is_host =
+        !text.is_empty() && url.as_ref().and_then(Url::host_str).is_some_and(|host| host == format!("api.{text}"));
     if is_host { Ok(text.to_owned()) } else { Err("this is no domain, such as e2b.app") }
 }
 
