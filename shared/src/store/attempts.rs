@@ -117,6 +117,9 @@ impl Store {
     /// whether its user wants it stopped. One that had lapsed has no outbox entry any more: it
     /// would put off the next one, should the turn lapse again. Each also says the last chunk that
     /// is in the turn's stream: should it be lost with the worker, its successor counts on from there.
+    ///
+    /// A row that a transaction holds, such as one of the turn's own tools that waits for something, is
+    /// passed over until the next time: it would hold up the leases of all other turns.
     pub async fn renew(
         &self,
         worker: WorkerId,
@@ -126,13 +129,19 @@ impl Store {
         let attempts: Vec<Attempt> = held.iter().map(|held| held.1).collect();
         let stored: Vec<i64> = held.iter().map(|held| i64::try_from(held.2).unwrap_or(i64::MAX)).collect();
         let renewed = sqlx::query_as(
-            "WITH kept AS (UPDATE turns t SET lease_until = clock_timestamp() + $4, \
+            "WITH held AS (SELECT t.id, t.cancel_requested_at IS NOT NULL AS cancelled, h.stored \
+                 FROM unnest($2::uuid[], $3::integer[], $5::bigint[]) AS h (id, attempt, stored) \
+                 JOIN turns t ON t.id = h.id AND t.attempt = h.attempt AND t.worker_id = $1 AND t.status = 'running'), \
+             free AS (SELECT t.id FROM turns t JOIN held ON held.id = t.id FOR NO KEY UPDATE OF t SKIP LOCKED), \
+             kept AS (UPDATE turns t SET lease_until = clock_timestamp() + $4, \
                      chunk_sequence = greatest(t.chunk_sequence, held.stored) \
-                 FROM unnest($2::uuid[], $3::integer[], $5::bigint[]) AS held (id, attempt, stored) \
-                 WHERE t.id = held.id AND t.attempt = held.attempt AND t.worker_id = $1 AND t.status = 'running' \
+                 FROM held JOIN free ON free.id = held.id \
+                 JOIN unnest($2::uuid[], $3::integer[]) AS h (id, attempt) ON h.id = held.id \
+                 WHERE t.id = held.id AND t.attempt = h.attempt AND t.worker_id = $1 AND t.status = 'running' \
                  RETURNING t.id, t.cancel_requested_at IS NOT NULL AS cancelled), \
              gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM kept)) \
-             SELECT id, cancelled FROM kept",
+             SELECT id, cancelled FROM kept \
+             UNION ALL SELECT id, cancelled FROM held WHERE id NOT IN (SELECT id FROM free)",
         )
         .bind(worker)
         .bind(turns)

@@ -10,6 +10,7 @@ use copilot_shared::tool::ToolCallStatus;
 use copilot_shared::turn::{Attempt, ErrorCode, Failure, FinishReason, TurnEnd, TurnStatus};
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::setup::{claimed, ready, session, step, text, user, waiting};
 
@@ -213,4 +214,28 @@ async fn messages_are_paged_backwards() {
     let older = store.message_page(id, Some(3), 4).await.unwrap();
     assert!(!older.has_more);
     assert_eq!(older.messages.iter().map(|m| m.sequence).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_turn_that_a_transaction_holds_holds_up_no_other_lease() {
+    let services = Services::isolated().await;
+    let store = services.store();
+    let (ann, worker) = (user("ann"), WorkerId::generate());
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let id = session(&store, &ann).await;
+        let turn = ready(&store, id, &ann, "hello").await;
+        let claim = claimed(&store, turn.id, worker).await;
+        held.push((turn.id, claim.turn.attempt, 3));
+    }
+    let mut holder = PgConnection::connect(&services.database_url).await.unwrap();
+    holder.execute("BEGIN").await.unwrap();
+    sqlx::query("SELECT 1 FROM turns WHERE id = $1 FOR SHARE").bind(held[0].0).execute(&mut holder).await.unwrap();
+    let renewing = tokio::time::timeout(Duration::from_secs(5), store.renew(worker, &held));
+    let renewed = renewing.await.expect("nobody waits").unwrap();
+    assert_eq!(renewed.len(), 2, "both are still its own: {renewed:?}");
+    assert_eq!(services.count("SELECT count(*) FROM turns WHERE chunk_sequence = 3").await, 1);
+    holder.execute("ROLLBACK").await.unwrap();
+    store.renew(worker, &held).await.unwrap();
+    assert_eq!(services.count("SELECT count(*) FROM turns WHERE chunk_sequence = 3").await, 2);
 }
