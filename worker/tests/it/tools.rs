@@ -218,7 +218,7 @@ async fn the_fourth_same_failure_is_not_tried_and_empty_calls_end_the_turn() {
 #[tokio::test]
 async fn a_model_sees_pictures_and_short_texts_and_a_lost_one_fails_nothing() {
     let scene = Scene::start(Provider::Openai, vec![says("a cat"), says("still")], &[]).await;
-    let picture = scene.file("cat.png", vec![137, 80, 78, 71]).await;
+    let picture = scene.file("cat.png", b"\x89PNG\r\n\x1a\n".to_vec()).await;
     let note = scene.file("note.txt", "meow</attached_file>").await;
     let lost = scene.file("lost.jpg", vec![1]).await;
     std::fs::remove_dir_all(scene.services.workspace_dir.join(lost.blob.to_string())).unwrap();
@@ -231,7 +231,7 @@ async fn a_model_sees_pictures_and_short_texts_and_a_lost_one_fails_nothing() {
         text.contains("meow<\\/attached_file>") && text.contains("\n\nWhat is this?\n\n[Attached files]\n- cat.png"),
         "{text}"
     );
-    assert_eq!(content[1], json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}));
+    assert_eq!(content[1], json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}));
     assert_eq!(content.as_array().unwrap().len(), 2);
 
     scene.files.delete(&ann(), picture.id).await.unwrap();
@@ -258,7 +258,7 @@ async fn an_attached_text_takes_room_in_the_models_window() {
 #[tokio::test]
 async fn a_blind_model_is_shown_no_pictures() {
     let scene = Scene::start(Provider::Openai, vec![says("nothing")], &[("CHAT_VISION", "false")]).await;
-    let picture = scene.file("cat.png", vec![137, 80, 78, 71]).await;
+    let picture = scene.file("cat.png", b"\x89PNG\r\n\x1a\n".to_vec()).await;
     scene.turn("What is this?", &[picture]).await;
     let content = scene.asked()[0].body["messages"][1]["content"].clone();
     assert!(content.as_str().unwrap().starts_with("What is this?\n\n[Attached files]\n- cat.png"), "{content}");
@@ -277,11 +277,11 @@ async fn the_other_protocol_has_pictures_too() {
         end(),
     ];
     let scene = Scene::start(Provider::Anthropic, vec![answer], &[]).await;
-    let picture = scene.file("cat.webp", vec![1, 2, 3]).await;
+    let picture = scene.file("cat.webp", b"RIFF\0\0\0\0WEBP".to_vec()).await;
     let (turn, _) = scene.turn("What is this?", &[picture]).await;
     assert_eq!(turn.status, TurnStatus::Completed, "{:?}", turn.error);
     let content = &scene.asked()[0].body["messages"][0]["content"];
-    let source = json!({"type": "base64", "media_type": "image/webp", "data": "AQID"});
+    let source = json!({"type": "base64", "media_type": "image/webp", "data": "UklGRgAAAABXRUJQ"});
     assert_eq!(content[0], json!({"type": "image", "source": source}));
     assert_eq!(content[1]["type"], "text");
     assert!(
