@@ -49,7 +49,7 @@ mod workers;
 mod workspace;
 
 pub use admin::{AdminTurn, Requeue, TurnFilter};
-pub use attempts::{Claim, Claimed, Fenced};
+pub use attempts::{Claim, Claimed, Fenced, Renewal};
 pub use cancels::{CancelRequest, Dropped, Seized};
 pub use cloud_sandboxes::{CloudSandbox, DueCloudSandbox};
 pub use credits::{GrantError, Recorded, SpendError};

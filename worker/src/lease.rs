@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use copilot_shared::id::WorkerId;
-use copilot_shared::store::Store;
+use copilot_shared::store::{Renewal, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::running::{Held, Running};
@@ -54,12 +54,11 @@ async fn renew(store: &Store, worker: WorkerId, running: &Running, held: Vec<Hel
     for held in held {
         let (turn, attempt, _) = held;
         match renewed.get(&turn) {
-            Some(cancelled) => {
-                running.renewed(held);
-                if *cancelled {
-                    running.cancel(turn);
-                }
+            Some(Renewal::Kept) => running.renewed(held),
+            Some(Renewal::ToStop) => {
+                running.cancel(turn);
             }
+            Some(Renewal::PassedOver) => {}
             // A turn that ended between the two statements is not there either; it is leaving.
             None => running.lose(turn, attempt),
         }

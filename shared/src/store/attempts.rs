@@ -64,6 +64,17 @@ struct ClaimedRow {
     is_steered: bool,
 }
 
+/// What became of a lease that a worker still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is renewed, and the row knows how far the stream is.
+    Kept,
+    /// The user wants the turn stopped.
+    ToStop,
+    /// A transaction held the row, so nothing was written.
+    PassedOver,
+}
+
 impl Store {
     /// Claims a turn for a worker: a free one, a lapsed one, or one whose worker is gone when the
     /// broker says that it redelivers.
@@ -124,11 +135,11 @@ impl Store {
         &self,
         worker: WorkerId,
         held: &[(TurnId, Attempt, u64)],
-    ) -> Result<Vec<(TurnId, bool)>, StoreError> {
+    ) -> Result<Vec<(TurnId, Renewal)>, StoreError> {
         let turns: Vec<TurnId> = held.iter().map(|held| held.0).collect();
         let attempts: Vec<Attempt> = held.iter().map(|held| held.1).collect();
         let stored: Vec<i64> = held.iter().map(|held| i64::try_from(held.2).unwrap_or(i64::MAX)).collect();
-        let renewed = sqlx::query_as(
+        let renewed: Vec<(TurnId, bool, bool)> = sqlx::query_as(
             "WITH held AS (SELECT t.id, t.cancel_requested_at IS NOT NULL AS cancelled, h.stored \
                  FROM unnest($2::uuid[], $3::integer[], $5::bigint[]) AS h (id, attempt, stored) \
                  JOIN turns t ON t.id = h.id AND t.attempt = h.attempt AND t.worker_id = $1 AND t.status = 'running'), \
@@ -140,8 +151,8 @@ impl Store {
                  WHERE t.id = held.id AND t.attempt = h.attempt AND t.worker_id = $1 AND t.status = 'running' \
                  RETURNING t.id, t.cancel_requested_at IS NOT NULL AS cancelled), \
              gone AS (DELETE FROM outbox WHERE turn_id IN (SELECT id FROM kept)) \
-             SELECT id, cancelled FROM kept \
-             UNION ALL SELECT id, cancelled FROM held WHERE id NOT IN (SELECT id FROM free)",
+             SELECT id, cancelled, true FROM kept \
+             UNION ALL SELECT id, cancelled, false FROM held WHERE id NOT IN (SELECT id FROM free)",
         )
         .bind(worker)
         .bind(turns)
@@ -150,7 +161,12 @@ impl Store {
         .bind(stored)
         .fetch_all(&self.pool)
         .await?;
-        Ok(renewed)
+        let of = |cancelled, written| match (cancelled, written) {
+            (true, _) => Renewal::ToStop,
+            (false, true) => Renewal::Kept,
+            (false, false) => Renewal::PassedOver,
+        };
+        Ok(renewed.into_iter().map(|(turn, cancelled, written)| (turn, of(cancelled, written))).collect())
     }
 
     /// Hands a turn back at a step boundary: free for the next claim, and due for publication.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::id::{ToolCallId, WorkerId};
 use copilot_shared::message::{Part, Role, ToolOutcome};
-use copilot_shared::store::{Claim, Fenced, StoreSettings};
+use copilot_shared::store::{Claim, Fenced, Renewal, StoreSettings};
 use copilot_shared::testing::{Services, eventually};
 use copilot_shared::tool::ToolCallStatus;
 use copilot_shared::turn::{Attempt, ErrorCode, Failure, FinishReason, TurnEnd, TurnStatus};
@@ -58,7 +58,7 @@ async fn a_live_lease_keeps_a_turn_and_a_lapsed_one_frees_it() {
     let stale = [(turn.id, first.turn.attempt, 9)];
     assert!(store.renew(old, &stale).await.unwrap().is_empty(), "the old worker learns that it lost the turn");
     let held = [(turn.id, second.turn.attempt, 9)];
-    assert_eq!(store.renew(new, &held).await.unwrap(), [(turn.id, false)]);
+    assert_eq!(store.renew(new, &held).await.unwrap(), [(turn.id, Renewal::Kept)]);
     store.renew(new, &[(turn.id, second.turn.attempt, 4)]).await.unwrap();
     let row = store.find_turn(id, turn.id).await.unwrap().unwrap();
     assert_eq!(row.chunk_sequence, 9, "the row knows how far the stream was, and forgets none of it");
@@ -233,7 +233,8 @@ async fn a_turn_that_a_transaction_holds_holds_up_no_other_lease() {
     sqlx::query("SELECT 1 FROM turns WHERE id = $1 FOR SHARE").bind(held[0].0).execute(&mut holder).await.unwrap();
     let renewing = tokio::time::timeout(Duration::from_secs(5), store.renew(worker, &held));
     let renewed = renewing.await.expect("nobody waits").unwrap();
-    assert_eq!(renewed.len(), 2, "both are still its own: {renewed:?}");
+    let told = |turn| renewed.iter().find(|(id, _)| *id == turn).map(|(_, renewal)| *renewal);
+    assert_eq!((told(held[0].0), told(held[1].0)), (Some(Renewal::PassedOver), Some(Renewal::Kept)));
     assert_eq!(services.count("SELECT count(*) FROM turns WHERE chunk_sequence = 3").await, 1);
     holder.execute("ROLLBACK").await.unwrap();
     store.renew(worker, &held).await.unwrap();

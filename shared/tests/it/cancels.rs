@@ -7,7 +7,7 @@ use copilot_shared::fold::Fold;
 use copilot_shared::id::{PartId, ToolCallId, WorkerId};
 use copilot_shared::message::{Part, Role, ToolOutcome};
 use copilot_shared::seal::{end_without_worker, seal};
-use copilot_shared::store::{CancelRequest, Fenced, NewTurn, OnBusy, StepCommit, Submitted};
+use copilot_shared::store::{CancelRequest, Fenced, NewTurn, OnBusy, Renewal, StepCommit, Submitted};
 use copilot_shared::stream::{Append, Appended};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{Attempt, ErrorCode, Failure, FinishReason, TurnEnd, TurnStatus};
@@ -55,7 +55,7 @@ async fn with_one_running_only_that_one_is_asked_to_stop() {
     let request = store.request_cancel(id, ann.user_id(), "ann").await.unwrap();
     assert!(matches!(request, CancelRequest::Requested(turn) if turn == first.id));
     // The renewal is the slow path of the cancel.
-    assert_eq!(store.renew(worker, &[(first.id, claim.turn.attempt, 3)]).await.unwrap(), [(first.id, true)]);
+    assert_eq!(store.renew(worker, &[(first.id, claim.turn.attempt, 3)]).await.unwrap(), [(first.id, Renewal::ToStop)]);
     assert_eq!(store.finish(&claim.turn, &TurnEnd::Cancelled, None).await.unwrap().next, [second.id]);
     let row = store.find_turn(id, first.id).await.unwrap().unwrap();
     assert_eq!(row.cancelled_by.as_deref(), Some("ann"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copilot_shared::id::WorkerId;
 use copilot_shared::reconciler::Reconciler;
-use copilot_shared::store::StepCommit;
+use copilot_shared::store::{Renewal, StepCommit};
 use copilot_shared::testing::Services;
 use copilot_shared::turn::{Attempt, FinishReason, TurnEnd, TurnStatus};
 use copilot_shared::usage::TokenUsage;
@@ -51,7 +51,7 @@ async fn a_turn_that_had_lapsed_leaves_no_entry_when_it_is_kept_or_ends() {
         assert_eq!(store.enqueue_lapsed().await.unwrap(), Some(1));
     };
     lapse().await;
-    assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt, 3)]).await.unwrap(), [(turn.id, false)]);
+    assert_eq!(store.renew(worker, &[(turn.id, claim.turn.attempt, 3)]).await.unwrap(), [(turn.id, Renewal::Kept)]);
     assert_eq!(entries().await, 0, "it is kept");
 
     lapse().await;

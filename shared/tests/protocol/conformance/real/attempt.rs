@@ -1,6 +1,6 @@
 //! What a worker asks the real store for in the name of an attempt.
 
-use copilot_shared::store::{Claim, Fenced};
+use copilot_shared::store::{Claim, Fenced, Renewal};
 use copilot_shared::turn::{Attempt, Turn};
 
 use super::Real;
@@ -40,7 +40,8 @@ impl Real {
             .collect();
         let renewed = self.store.renew(self.workers[worker.at()], &held).await.unwrap();
         let kept = self.set_of(renewed.iter().map(|(turn, _)| *turn));
-        let cancelled = self.set_of(renewed.iter().filter(|(_, stop)| *stop).map(|(turn, _)| *turn));
+        let cancelled =
+            self.set_of(renewed.iter().filter(|(_, renewal)| *renewal == Renewal::ToStop).map(|(turn, _)| *turn));
         format!("Renewed {{ kept: {kept:?}, cancelled: {cancelled:?} }}")
     }
 
